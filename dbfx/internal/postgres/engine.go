@@ -1,0 +1,171 @@
+// Package postgres is all that dbfx knows of PostgreSQL and of pgx.
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+)
+
+// Options say which database to open and how.
+type Options struct {
+	Hosts    []Host // none is the driver's default
+	User     string
+	Password string
+	Database string
+	Args     map[string]string // by libpq's or pgx's name, all known
+
+	ApplicationName string
+	ConnectTimeout  time.Duration
+	PoolSize        int           // 0 is no limit
+	MaxOverflow     int           // -1 is no limit
+	Recycle         time.Duration // below 0 is never, 0 at every checkout
+	NoPool          bool          // a connection per use
+	Warnings        []string
+	Trace           *engine.Trace
+}
+
+// Host is a name, an address or a socket's directory; port 0 is 5432.
+type Host struct {
+	Name string
+	Port int
+}
+
+// Engine is a PostgreSQL database.
+type Engine struct {
+	opt       *Options // a pointer: fmt prints it as an address, and the options hold the password
+	connector *connector
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New describes a database; it opens nothing.
+func New(opt Options) *Engine {
+	return &Engine{opt: &opt, connector: &connector{opt: &opt}}
+}
+
+// Dialect implements engine.Engine.
+func (e *Engine) Dialect() string { return "postgresql" }
+
+// Where implements engine.Engine.
+func (e *Engine) Where() string {
+	hosts := make([]string, len(e.opt.Hosts))
+	for i, h := range e.opt.Hosts {
+		hosts[i] = h.Name
+		if h.Port != 0 && !strings.HasPrefix(h.Name, "/") {
+			hosts[i] = net.JoinHostPort(h.Name, strconv.Itoa(h.Port))
+		}
+	}
+	where := strings.Join(hosts, ",")
+	if where == "" {
+		where = "the default host"
+	}
+	return fmt.Sprintf("%s, database %q, user %q", where, e.opt.Database, e.opt.User)
+}
+
+// Warnings implements engine.Engine.
+func (e *Engine) Warnings() []string {
+	warnings := e.opt.Warnings
+	if e.opt.NoPool {
+		warnings = append(warnings, "TOKEN_PERSISTENCE_ENABLED=false: a new connection for each use, about a hundred times slower")
+	}
+	mode := e.opt.Args["sslmode"]
+	if !strings.HasPrefix(mode, "verify-") && e.opt.Args["sslrootcert"] == "" && !e.local() {
+		if mode == "" {
+			mode = "prefer"
+		}
+		warnings = append(warnings, fmt.Sprintf(
+			"sslmode is %s: whoever sits between can read and change what is sent; set DATABASE_SSLMODE=verify-full", mode))
+	}
+	return warnings
+}
+
+// local reports whether no host is reached through a network.
+func (e *Engine) local() bool {
+	for _, h := range e.opt.Hosts {
+		ip := net.ParseIP(h.Name)
+		if h.Name != "" && h.Name != "localhost" && !strings.HasPrefix(h.Name, "/") && (ip == nil || !ip.IsLoopback()) {
+			return false
+		}
+	}
+	return true
+}
+
+// unlimited is the idle cap of a pool that has none.
+const unlimited = 1 << 20
+
+// Main implements engine.Engine.
+//
+// Idle connections are capped at what may be open and not at POOL_SIZE: under a
+// load between the two that cap closed and opened connections all the time and
+// halved the throughput. What exceeds it idles out instead.
+func (e *Engine) Main() engine.Handle {
+	h := engine.Handle{
+		Connector:   e.connector,
+		MaxOpen:     e.opt.PoolSize + e.opt.MaxOverflow,
+		MaxLifetime: e.opt.Recycle,
+		MaxIdleTime: 5 * time.Minute,
+	}
+	switch {
+	case e.opt.Recycle < 0:
+		h.MaxLifetime = 0
+	case e.opt.Recycle == 0:
+		h.MaxLifetime = 1 // a nanosecond; to database/sql 0 is for ever
+	}
+	if e.opt.PoolSize == 0 || e.opt.MaxOverflow < 0 {
+		h.MaxOpen = 0
+	}
+	h.MaxIdle = h.MaxOpen
+	if h.MaxOpen == 0 {
+		h.MaxIdle = unlimited
+	}
+	if e.opt.NoPool {
+		h.MaxOpen, h.MaxIdle = 0, -1
+	}
+	return h
+}
+
+// Reader implements engine.Engine: View uses the pool.
+func (e *Engine) Reader() engine.Handle { return engine.Handle{} }
+
+// Prepare implements engine.Engine.
+func (e *Engine) Prepare(context.Context) error {
+	_, err := e.connector.base()
+	return err
+}
+
+// Verify implements engine.Engine.
+func (e *Engine) Verify(context.Context, *sql.DB) error { return nil }
+
+// Finish implements engine.Engine.
+func (e *Engine) Finish(context.Context, *sql.DB) error { return nil }
+
+// Savepoint implements engine.Engine. SET TRANSACTION READ ONLY ends with the
+// savepoint that it stands in.
+func (e *Engine) Savepoint(name string, readOnly bool) engine.Savepoint {
+	sp := engine.Savepoint{
+		Enter:    "savepoint " + name,
+		Release:  "release " + name,
+		Rollback: "rollback to " + name + "; release " + name,
+	}
+	if readOnly {
+		sp.Enter += "; set transaction read only"
+	}
+	return sp
+}
+
+// SupportsIsolation implements engine.Engine.
+func (e *Engine) SupportsIsolation(level sql.IsolationLevel) error {
+	switch level {
+	case sql.LevelDefault, sql.LevelReadUncommitted, sql.LevelReadCommitted,
+		sql.LevelRepeatableRead, sql.LevelSnapshot, sql.LevelSerializable:
+		return nil
+	}
+	return fmt.Errorf("PostgreSQL has no isolation level %s", level)
+}
