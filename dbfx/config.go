@@ -1,0 +1,247 @@
+package dbfx
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// Dialect names the kind of database.
+type Dialect string
+
+// The two dialects. Their texts are OpenTelemetry's db.system.name.
+const (
+	Postgres Dialect = "postgresql"
+	SQLite   Dialect = "sqlite"
+)
+
+// Config holds every setting of one database. It is a plain value: copy it,
+// change it, compare it with ==. It prints masked.
+//
+// Start from [LoadConfig] or [DefaultConfig]; the zero Config is not valid.
+type Config struct {
+	// Env is the kind of deployment. "production" makes Schema.DropAll refuse.
+	// Defaults to "development". Environment: ENV.
+	Env string
+
+	// DatabaseURL is where to connect, as SQLAlchemy or libpq write it, and wins
+	// over the parts below and over SQLitePath. A scheme that is neither
+	// PostgreSQL's nor SQLite's means SQLite at SQLitePath, with a warning.
+	// Environment: DATABASE_URL.
+	DatabaseURL Secret
+
+	// Host, Port, Name, User and Password are PostgreSQL by parts; they count
+	// when DatabaseURL is empty and Password is not. Host may be a directory of a
+	// unix socket. Defaults: localhost, 5432, sergas_agent_db, sergas_user, empty.
+	// Environment: DATABASE_HOST, _PORT, _NAME, _USER, _PASSWORD.
+	Host     string
+	Port     int
+	Name     string
+	User     string
+	Password Secret
+
+	// SSLMode is libpq's sslmode for a connection that its URL gives none:
+	// disable, allow, prefer, require, verify-ca or verify-full. Empty is prefer,
+	// which encrypts where it can and verifies nothing. Environment: DATABASE_SSLMODE.
+	SSLMode string
+
+	// ApplicationName is shown in pg_stat_activity. Empty is the name of the
+	// program. Environment: DATABASE_APPLICATION_NAME.
+	ApplicationName string
+
+	// SQLitePath is the file of the embedded database, used when neither a URL
+	// nor a password names a PostgreSQL; ":memory:" keeps nothing. Its directory is
+	// made on start. Defaults to ./data/sergas.db. Environment: DATABASE_PATH.
+	SQLitePath string
+
+	// PoolSize is how many PostgreSQL connections are kept. 0 is no limit, as in
+	// SQLAlchemy. Defaults to 20. Environment: POOL_SIZE.
+	PoolSize int
+
+	// MaxOverflow is how many more may be opened under load; they are closed when
+	// they idle. -1 is no limit. Defaults to 10. Environment: MAX_OVERFLOW.
+	MaxOverflow int
+
+	// PoolTimeout is the longest wait of Run and View for a connection. 0 waits
+	// as long as the caller's context allows. Defaults to 30 seconds.
+	// Environment: POOL_TIMEOUT, in seconds ("30") or as a Go duration ("1m").
+	PoolTimeout time.Duration
+
+	// PoolRecycle is the age at which a PostgreSQL connection is replaced. -1
+	// (Forever) is never, 0 at every checkout, as in SQLAlchemy. Defaults to one
+	// hour. Environment: POOL_RECYCLE.
+	PoolRecycle time.Duration
+
+	// ConnectTimeout bounds one try to connect to one PostgreSQL host. Defaults
+	// to 10 seconds. Environment: CONNECT_TIMEOUT.
+	ConnectTimeout time.Duration
+
+	// StartTimeout bounds the whole start: the wait for a server that is still
+	// booting included. 0 is 80 % of what the start's context has left, or 15
+	// seconds where it has no deadline. Environment: START_TIMEOUT.
+	StartTimeout time.Duration
+
+	// CommitTimeout bounds COMMIT. What is not answered by then is
+	// ErrCommitUnknown. Defaults to 10 seconds. Environment: COMMIT_TIMEOUT.
+	CommitTimeout time.Duration
+
+	// DrainTimeout bounds Stop and Close whose context has no deadline.
+	// Defaults to 10 seconds. Environment: DRAIN_TIMEOUT.
+	DrainTimeout time.Duration
+
+	// TokenPersistenceEnabled false opens a PostgreSQL connection for each use
+	// and keeps none, about a hundred times slower. Defaults to true.
+	// Environment: TOKEN_PERSISTENCE_ENABLED.
+	TokenPersistenceEnabled bool
+
+	// SQLiteMaxConns is how many connections the injected *sql.DB of a SQLite
+	// file may have. 0 is the number of CPUs plus one, within 3 and 5; 1 is
+	// SQLAlchemy's StaticPool. Environment: SQLITE_MAX_CONNS.
+	SQLiteMaxConns int
+
+	// SQLiteBusyTimeout is how long a statement waits for another process's
+	// lock. Defaults to 5 seconds. Environment: SQLITE_BUSY_TIMEOUT.
+	SQLiteBusyTimeout time.Duration
+
+	// SQLiteCacheMB is the page cache of one connection in MiB; the memory taken
+	// can be twice that. Defaults to 64. Environment: SQLITE_CACHE_MB.
+	SQLiteCacheMB int
+
+	// SQLiteSynchronous is normal, which survives the death of the process, or
+	// full, which survives a power loss too and costs about five times as much a
+	// commit. Defaults to normal. Environment: SQLITE_SYNCHRONOUS.
+	SQLiteSynchronous string
+
+	// SQLiteFileMode is the permission of a database file that dbfx makes; what
+	// exists keeps its own. Defaults to 0600. Environment: SQLITE_FILE_MODE, octal.
+	SQLiteFileMode os.FileMode
+
+	// SQLEcho logs every statement. Defaults to false. Environment: SQL_ECHO.
+	SQLEcho bool
+
+	// SQLEchoParams adds the arguments to what SQLEcho logs. They may hold
+	// secrets. Defaults to false. Environment: SQL_ECHO_PARAMS.
+	SQLEchoParams bool
+}
+
+// Forever is the PoolRecycle of a connection that no age ends.
+const Forever time.Duration = -1 * time.Second
+
+// DefaultConfig returns what an empty environment gives.
+func DefaultConfig() Config {
+	return Config{
+		Env:                     "development",
+		Host:                    "localhost",
+		Port:                    5432,
+		Name:                    "sergas_agent_db",
+		User:                    "sergas_user",
+		SQLitePath:              "./data/sergas.db",
+		PoolSize:                20,
+		MaxOverflow:             10,
+		PoolTimeout:             30 * time.Second,
+		PoolRecycle:             time.Hour,
+		ConnectTimeout:          10 * time.Second,
+		CommitTimeout:           10 * time.Second,
+		DrainTimeout:            10 * time.Second,
+		TokenPersistenceEnabled: true,
+		SQLiteBusyTimeout:       5 * time.Second,
+		SQLiteCacheMB:           64,
+		SQLiteSynchronous:       "normal",
+		SQLiteFileMode:          0o600,
+	}
+}
+
+// LoadConfig reads the environment and validates it. Its error lists every
+// fault, a line each, and shows no secret.
+func LoadConfig() (Config, error) { return LoadNamedConfig("") }
+
+// LoadNamedConfig reads the settings of the database called name, the one that
+// [Named] provides: NAME_DATABASE_URL, NAME_POOL_SIZE and so on. Where to connect
+// is never taken from the unprefixed variables; its default is SQLite at
+// ./data/<name>.db. ENV and the logging settings are shared; the rest falls back
+// to the unprefixed variable. The empty name is the default database.
+func LoadNamedConfig(name string) (Config, error) {
+	loaded, err := load(name)
+	return loaded.config, err
+}
+
+// Validate reports every fault at once, each with the name of its variable. It
+// looks at nothing outside c.
+func (c Config) Validate() error {
+	return joinFaults(c.validate(func(name string) string { return name }))
+}
+
+// validate returns the faults; variable gives the full name of a variable.
+func (c Config) validate(variable func(name string) string) []error {
+	var list []error
+	add := func(name string, err error) {
+		if err != nil {
+			list = append(list, fmt.Errorf("%s: %w", variable(name), err))
+		}
+	}
+	for _, s := range settings {
+		add(s.name, s.check(&c))
+	}
+	loc, err := c.location()
+	if err != nil {
+		add("DATABASE_URL", err)
+		return list
+	}
+	if loc.dialect == SQLite {
+		name := "DATABASE_PATH"
+		if loc.fromURL {
+			name = "DATABASE_URL"
+		}
+		add(name, checkSQLitePath(loc.path))
+		return list
+	}
+	if !loc.fromURL {
+		add("DATABASE_HOST", checkPart(c.Host))
+		add("DATABASE_NAME", checkPart(c.Name))
+		add("DATABASE_USER", checkPart(c.User))
+		if strings.ContainsRune(c.Password.Reveal(), 0) {
+			add("DATABASE_PASSWORD", errors.New("want no NUL byte"))
+		}
+	}
+	return list
+}
+
+func checkPart(text string) error {
+	if text == "" || strings.ContainsRune(text, 0) {
+		return wanted("a text without NUL bytes", text)
+	}
+	return nil
+}
+
+// Dialect says which database the settings name: the URL's scheme decides, then
+// whether there is a password.
+func (c Config) Dialect() Dialect {
+	loc, err := c.location()
+	if err != nil {
+		return schemeDialect(c.DatabaseURL.Reveal())
+	}
+	return loc.dialect
+}
+
+// faults is the error of a Config: a line for each fault.
+type faults []error
+
+func joinFaults(list []error) error {
+	if len(list) == 0 {
+		return nil
+	}
+	return faults(list)
+}
+
+func (f faults) Error() string {
+	lines := make([]string, len(f))
+	for i, err := range f {
+		lines[i] = "dbfx: config: " + err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets errors.Is and errors.As see each fault.
+func (f faults) Unwrap() []error { return f }

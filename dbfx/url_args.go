@@ -1,0 +1,227 @@
+package dbfx
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// argument is one key=value of a URL.
+type argument struct{ key, value string }
+
+// sslModes are libpq's, weakest first.
+var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+
+// pgxArguments are the names that only pgx knows; psycopg must not see them.
+var pgxArguments = []string{"default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity"}
+
+// choices are the arguments with a closed list of values. They go to pgx as
+// they are.
+var choices = map[string][]string{
+	"target_session_attrs":    {"any", "read-write", "read-only", "primary", "standby", "prefer-standby"},
+	"channel_binding":         {"disable", "prefer", "require"},
+	"sslnegotiation":          {"postgres", "direct"},
+	"sslsni":                  {"0", "1"},
+	"default_query_exec_mode": {"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"},
+}
+
+// free are the arguments that go to pgx as they are.
+var free = []string{"sslrootcert", "sslcert", "sslkey", "sslpassword", "application_name", "require_auth"}
+
+// numbers are the arguments that go to pgx as they are and are whole numbers.
+var numbers = []string{"connect_timeout", "statement_cache_capacity", "description_cache_capacity"}
+
+// moot are arguments that ask for what is so anyway, with the values that do.
+var moot = map[string][]string{
+	"gssencmode":         {"disable", "prefer"},
+	"sslcompression":     {"0", "1"},
+	"load_balance_hosts": {"disable"},
+	"client_encoding":    {"utf8", "utf-8", "auto"},
+}
+
+// translators are the arguments that pgx has another name or form for.
+var translators = map[string]func(l *location, value string) error{
+	"sslmode":  (*location).setSSLMode,
+	"ssl":      (*location).setSSL,
+	"user":     func(l *location, v string) error { l.user = v; return nil },
+	"password": func(l *location, v string) error { l.password = v; return nil },
+	"dbname":   func(l *location, v string) error { l.database = v; return nil },
+	"database": func(l *location, v string) error { l.database = v; return nil },
+	"options":  func(l *location, v string) error { l.addOption(v); return nil },
+	"timeout": func(l *location, v string) error { // asyncpg's connect_timeout
+		seconds, err := positive(v)
+		l.args["connect_timeout"] = strconv.Itoa(int(math.Ceil(seconds)))
+		return err
+	},
+	"command_timeout": func(l *location, v string) error { // asyncpg's statement_timeout
+		seconds, err := positive(v)
+		l.addOption("-c statement_timeout=" + strconv.Itoa(int(seconds*1000)))
+		return err
+	},
+	"server_settings":               (*location).setServerSettings,
+	"statement_cache_size":          (*location).setStatementCache,
+	"prepared_statement_cache_size": (*location).setStatementCache,
+}
+
+// translate takes over one argument of asyncpg, psycopg, libpq or pgx. What it
+// does not know it refuses: pgx would send it to the server as a setting.
+func (l *location) translate(arg argument) error {
+	if f := translators[arg.key]; f != nil {
+		if arg.value == "" {
+			return nil // SQLAlchemy drops a blank value
+		}
+		return named(arg.key, f(l, arg.value))
+	}
+	if allowed, ok := moot[arg.key]; ok && (arg.value == "" || slices.Contains(allowed, strings.ToLower(arg.value))) {
+		return nil
+	}
+	if arg.key == "load_balance_hosts" && arg.value == "random" {
+		l.args[arg.key] = arg.value
+		return nil
+	}
+	if allowed, ok := choices[arg.key]; ok {
+		if arg.value != "" && !slices.Contains(allowed, arg.value) {
+			return named(arg.key, errors.New("want one of "+strings.Join(allowed, ", ")))
+		}
+		return l.set(arg)
+	}
+	if slices.Contains(numbers, arg.key) {
+		if arg.value != "" && !isNumber(arg.value) {
+			return named(arg.key, errors.New("want a whole number"))
+		}
+		return l.set(arg)
+	}
+	if slices.Contains(free, arg.key) {
+		return l.set(arg)
+	}
+	if moot[arg.key] != nil {
+		return named(arg.key, errors.New("want one of "+strings.Join(moot[arg.key], ", ")))
+	}
+	return fmt.Errorf("unsupported argument %q", arg.key)
+}
+
+func named(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("argument %q: %w", key, err)
+}
+
+func (l *location) set(arg argument) error {
+	if arg.value == "" {
+		return nil
+	}
+	if old, ok := l.args[arg.key]; ok && old != arg.value {
+		return fmt.Errorf("argument %q is given twice", arg.key)
+	}
+	l.args[arg.key] = arg.value
+	return nil
+}
+
+func (l *location) setSSLMode(mode string) error {
+	if !slices.Contains(sslModes, mode) {
+		return errors.New("want one of " + strings.Join(sslModes, ", "))
+	}
+	if old, ok := l.args["sslmode"]; ok && old != mode {
+		return errors.New("ssl and sslmode conflict")
+	}
+	l.args["sslmode"] = mode
+	return nil
+}
+
+// setSSL takes asyncpg's ssl.
+func (l *location) setSSL(mode string) error {
+	switch strings.ToLower(mode) {
+	case "true", "1":
+		mode = "require"
+	case "false", "0":
+		mode = "disable"
+	}
+	return l.setSSLMode(mode)
+}
+
+// setStatementCache takes asyncpg's cache size; 0 is its recipe for PgBouncer.
+func (l *location) setStatementCache(size string) error {
+	n, err := strconv.ParseUint(size, 10, 31)
+	if err != nil {
+		return errors.New("want a whole number of at least 0")
+	}
+	if n == 0 {
+		return l.set(argument{"default_query_exec_mode", "exec"})
+	}
+	return l.set(argument{"statement_cache_capacity", strconv.FormatUint(n, 10)})
+}
+
+// setServerSettings takes asyncpg's server_settings, a JSON object.
+func (l *location) setServerSettings(text string) error {
+	var values map[string]string
+	if err := json.Unmarshal([]byte(text), &values); err != nil {
+		return errors.New("want a JSON object of texts")
+	}
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if key == "" || strings.ContainsAny(key, " =\\") {
+			return errors.New("want names of settings")
+		}
+		l.addOption("-c " + key + "=" + escapeOption.Replace(values[key]))
+	}
+	return nil
+}
+
+// escapeOption writes a value of options: the server splits them at spaces.
+var escapeOption = strings.NewReplacer(`\`, `\\`, " ", `\ `)
+
+func (l *location) addOption(text string) {
+	if old := l.args["options"]; old != "" {
+		text = old + " " + text
+	}
+	l.args["options"] = text
+}
+
+func positive(text string) (float64, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n >= 0 && n <= longest.Seconds()) {
+		return 0, errors.New("want seconds of at least 0")
+	}
+	return n, nil
+}
+
+// asyncpgHosts names several hosts, or a socket, in asyncpg's form.
+func (l location) asyncpgHosts() []argument {
+	if len(l.hosts) < 2 {
+		return l.hostArgs()
+	}
+	var list []argument
+	for _, h := range l.hosts {
+		port := h.port
+		if port == 0 {
+			port = 5432
+		}
+		list = append(list, argument{"host", h.host + ":" + strconv.Itoa(port)})
+	}
+	return list
+}
+
+// asyncpgArgs returns the arguments that SQLAlchemy's asyncpg dialect takes.
+func (l location) asyncpgArgs() map[string]string {
+	args := map[string]string{}
+	for key, value := range l.args {
+		switch key {
+		case "sslmode":
+			args["ssl"] = value
+		case "target_session_attrs":
+			args[key] = value
+		case "connect_timeout":
+			args["timeout"] = value
+		case "statement_cache_capacity":
+			args["prepared_statement_cache_size"] = value
+		case "default_query_exec_mode":
+			args["prepared_statement_cache_size"] = "0"
+		}
+	}
+	return args
+}
