@@ -1,0 +1,236 @@
+package dbfx
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+)
+
+// Opener makes the *sql.DB of a connector; sql.OpenDB where there is none in the
+// graph. It is where otelsql plugs in.
+type Opener func(driver.Connector) *sql.DB
+
+// Database is a database without Fx: what Open returns.
+type Database struct {
+	name   string
+	cfg    Config
+	engine engine.Engine
+	log    *zap.Logger
+	watch  observers
+	opener Opener
+	drain  *drain
+
+	main   *sql.DB // nil until opened
+	reader *sql.DB // View's own, nil where it has none
+
+	sessions *Sessions
+	health   *Health
+	schema   *Schema
+
+	started atomic.Bool
+	closed  sync.Once
+	closing error
+	done    chan struct{} // closed at the end of Close
+}
+
+// OpenOption changes what Open makes.
+type OpenOption func(*Database)
+
+// WithLogger gives the database a logger. Without one it is silent.
+func WithLogger(log *zap.Logger) OpenOption {
+	return func(d *Database) {
+		if log != nil {
+			d.log = log
+		}
+	}
+}
+
+// WithObserver adds an observer.
+func WithObserver(o Observer) OpenOption {
+	return func(d *Database) { d.watch = append(d.watch, o) }
+}
+
+// WithOpener sets the Opener.
+func WithOpener(open Opener) OpenOption {
+	return func(d *Database) {
+		if open != nil {
+			d.opener = open
+		}
+	}
+}
+
+// Open opens the database that cfg names, as the module does on start: it makes
+// the directory of a SQLite file, waits for a server that is still booting, and
+// checks what it finds. ctx bounds that and nothing after. Close it.
+func Open(ctx context.Context, cfg Config, opts ...OpenOption) (*Database, error) {
+	d, err := newDatabase("", cfg, opts...)
+	if err != nil {
+		return nil, err
+	}
+	d.assemble(d.open())
+	if err := d.start(ctx); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// DB returns the handle. Close the Database, not the handle.
+func (d *Database) DB() *sql.DB { return d.main }
+
+// Sessions returns the session runner.
+func (d *Database) Sessions() *Sessions { return d.sessions }
+
+// Health returns the health checks.
+func (d *Database) Health() *Health { return d.health }
+
+// Schema returns the schema tools.
+func (d *Database) Schema() *Schema { return d.schema }
+
+// newDatabase builds and does no I/O.
+func newDatabase(name string, cfg Config, opts ...OpenOption) (*Database, error) {
+	d := &Database{name: name, cfg: cfg, log: zap.NewNop(), opener: sql.OpenDB, drain: newDrain(), done: make(chan struct{})}
+	for _, opt := range opts {
+		opt(d)
+	}
+	if name != "" {
+		d.log = d.log.With(zap.String("database", name))
+	}
+	if cfg.SQLEcho {
+		d.watch = append(d.watch, &echo{log: d.log, params: cfg.SQLEchoParams})
+	}
+	var err error
+	d.engine, err = newEngine(cfg, name, d.watch)
+	return d, err
+}
+
+// open makes the handles, which dial nothing.
+func (d *Database) open() *sql.DB {
+	d.main = d.engine.Main().Open(d.opener)
+	if reader := d.engine.Reader(); reader.Connector != nil {
+		d.reader = reader.Open(d.opener)
+	}
+	return d.main
+}
+
+// assemble builds what works on db, which need not be the handle of open: a
+// graph may have replaced it.
+func (d *Database) assemble(db *sql.DB) {
+	write := pool{db: db, gate: d.engine.Main().Gate}
+	read := write
+	if d.reader != nil && db == d.main {
+		read = pool{db: d.reader}
+	}
+	d.sessions = &Sessions{
+		name: d.name, engine: d.engine, write: write, read: read, drain: d.drain, log: d.log, watch: d.watch,
+		poolTimeout: d.cfg.PoolTimeout, commitTimeout: d.cfg.CommitTimeout,
+	}
+	d.health = newHealth(d, db)
+	d.schema = &Schema{sessions: d.sessions, engine: d.engine, env: d.cfg.Env}
+}
+
+// start opens the first connections. It closes everything when it fails.
+func (d *Database) start(ctx context.Context) error {
+	if d.drain.closing.Err() != nil {
+		return fmt.Errorf("%w: it was stopped; a second start needs a new one", ErrClosed)
+	}
+	for _, warning := range d.engine.Warnings() {
+		d.log.Warn(warning)
+	}
+	bounded, cancel := d.startContext(ctx)
+	defer cancel()
+	begin := time.Now()
+	err := d.engine.Prepare(bounded)
+	if err == nil {
+		err = d.connect(bounded, begin)
+	}
+	if err != nil {
+		_ = d.abort()
+		return fmt.Errorf("dbfx: %w", err)
+	}
+	d.started.Store(true)
+	d.log.Info("database started",
+		zap.String("engine", d.engine.Dialect()),
+		zap.String("where", d.engine.Where()),
+		zap.Int("max_connections", d.main.Stats().MaxOpenConnections),
+		zap.Duration("pool_timeout", d.cfg.PoolTimeout),
+		zap.Duration("took", time.Since(begin)))
+	return nil
+}
+
+// startContext is the one deadline over all tries: it leaves a fifth of the
+// caller's, so that the reason is told and not only that time is up.
+func (d *Database) startContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	budget := d.cfg.StartTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		most := time.Until(deadline) * 4 / 5
+		if budget == 0 || budget > most {
+			budget = most
+		}
+	}
+	if budget == 0 {
+		budget = 15 * time.Second // Fx's own default
+	}
+	return context.WithTimeout(ctx, budget)
+}
+
+// connect tries until the database answers or cannot be expected to.
+func (d *Database) connect(ctx context.Context, begin time.Time) error {
+	told := time.Now()
+	for pause := 25 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		err := d.try(ctx)
+		if err == nil {
+			return nil
+		}
+		explained, later := d.engine.StartError(err)
+		if !later {
+			return explained
+		}
+		if time.Since(told) > 3*time.Second {
+			told = time.Now()
+			d.log.Warn("waiting for the database", zap.Duration("since", time.Since(begin)), zap.String("reason", explained.Error()))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("gave up after %s: %w", time.Since(begin).Round(time.Millisecond), explained)
+		}
+	}
+}
+
+// try opens the handle before the reader: it makes the WAL.
+func (d *Database) try(ctx context.Context) error {
+	if err := d.main.PingContext(ctx); err != nil {
+		return err
+	}
+	if err := d.engine.Verify(ctx, d.main); err != nil {
+		return err
+	}
+	if d.reader != nil {
+		return d.reader.PingContext(ctx)
+	}
+	return nil
+}
+
+// abort closes the handles at once. The readers go first: the last connection
+// to close must be one that may checkpoint.
+func (d *Database) abort() error {
+	d.drain.stop()
+	var errs []error
+	for _, db := range []*sql.DB{d.reader, d.main} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,67 @@
+package dbfx
+
+import (
+	"fmt"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+	"github.com/sergas/dbkit/dbfx/internal/postgres"
+	"github.com/sergas/dbkit/dbfx/internal/sqlite"
+)
+
+// newEngine makes the engine that cfg asks for. It is the one place that turns a
+// dialect into code.
+func newEngine(cfg Config, name string, watch observers) (engine.Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	loc, err := cfg.location()
+	if err != nil {
+		return nil, fmt.Errorf("dbfx: config: DATABASE_URL: %w", err)
+	}
+	trace := watch.trace(loc.dialect, name)
+	if loc.dialect == Postgres {
+		return newPostgres(cfg, loc, trace), nil
+	}
+	return newSQLite(cfg, loc, trace), nil
+}
+
+func newPostgres(cfg Config, loc location, trace *engine.Trace) *postgres.Engine {
+	hosts := make([]postgres.Host, len(loc.hosts))
+	for i, h := range loc.hosts {
+		hosts[i] = postgres.Host{Name: h.host, Port: h.port}
+	}
+	return postgres.New(postgres.Options{
+		Hosts:           hosts,
+		User:            loc.user,
+		Password:        loc.password,
+		Database:        loc.database,
+		Args:            loc.args,
+		ApplicationName: cfg.ApplicationName,
+		ConnectTimeout:  cfg.ConnectTimeout,
+		PoolSize:        cfg.PoolSize,
+		MaxOverflow:     cfg.MaxOverflow,
+		Recycle:         cfg.PoolRecycle,
+		NoPool:          !cfg.TokenPersistenceEnabled,
+		Trace:           trace,
+	})
+}
+
+func newSQLite(cfg Config, loc location, trace *engine.Trace) *sqlite.Engine {
+	opt := sqlite.Options{
+		Path:        loc.path,
+		Memory:      loc.path == memoryPath,
+		Setting:     "DATABASE_PATH",
+		FileMode:    cfg.SQLiteFileMode,
+		MaxConns:    cfg.SQLiteMaxConns,
+		BusyTimeout: cfg.SQLiteBusyTimeout,
+		Pragmas:     cfg.pragmas(),
+		ReadPragmas: cfg.readPragmas(),
+		Trace:       trace,
+	}
+	if loc.unknown != "" {
+		opt.Warnings = []string{fmt.Sprintf("DATABASE_URL: the scheme %q is not supported; using SQLite at DATABASE_PATH", loc.unknown)}
+	} else if loc.fromURL {
+		opt.Setting = "DATABASE_URL"
+	}
+	return sqlite.New(opt)
+}

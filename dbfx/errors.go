@@ -1,0 +1,150 @@
+package dbfx
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+	"github.com/sergas/dbkit/dbfx/internal/postgres"
+	"github.com/sergas/dbkit/dbfx/internal/sqlite"
+)
+
+// What Run and View return beside the errors of fn and of the driver.
+var (
+	// ErrClosed: the database is stopping or has stopped.
+	ErrClosed = errors.New("dbfx: the database is closed")
+	// ErrCheckoutTimeout: no connection came free within POOL_TIMEOUT. The error
+	// is a *CheckoutTimeoutError.
+	ErrCheckoutTimeout = errors.New("dbfx: no connection within POOL_TIMEOUT")
+	// ErrCommitUnknown: COMMIT was sent and not answered; the data may be there
+	// or not. The error is a *CommitUnknownError.
+	ErrCommitUnknown = errors.New("dbfx: it is not known whether the transaction was committed")
+	// ErrRolledBack: the transaction, or the scope, was dead before it could be
+	// committed. The error is a *RolledBackError.
+	ErrRolledBack = engine.ErrRolledBack
+	// ErrSessionBusy: a session was used by two goroutines at once, or while a
+	// session nested in it was open.
+	ErrSessionBusy = errors.New("dbfx: the session is in use elsewhere")
+	// ErrSessionDone: a session, or the context of one, was used after its end.
+	ErrSessionDone = errors.New("dbfx: the session has ended")
+	// ErrReadOnly: Run was called inside View.
+	ErrReadOnly = errors.New("dbfx: Run inside View")
+	// ErrDurable: a session that asked to be Durable was nested.
+	ErrDurable = errors.New("dbfx: a durable session cannot be nested")
+	// ErrOptions: an option does not fit where it was given.
+	ErrOptions = errors.New("dbfx: session options")
+)
+
+var errNilFunc = fmt.Errorf("%w: fn is nil", ErrOptions)
+
+// CheckoutTimeoutError says that no connection came free in time. It matches
+// ErrCheckoutTimeout and never context.DeadlineExceeded: the caller's deadline
+// has not passed.
+type CheckoutTimeoutError struct {
+	Waited time.Duration
+	Stats  sql.DBStats
+	Err    error // of the connection that was being opened, if any
+}
+
+// Error implements error.
+func (e *CheckoutTimeoutError) Error() string {
+	text := fmt.Sprintf("dbfx: no connection within POOL_TIMEOUT: waited %s, %d of %d in use",
+		e.Waited.Round(time.Millisecond), e.Stats.InUse, e.Stats.MaxOpenConnections)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Is makes errors.Is find ErrCheckoutTimeout.
+func (e *CheckoutTimeoutError) Is(target error) bool { return target == ErrCheckoutTimeout }
+
+// Unwrap returns the connection's error, unless it is only the end of the wait.
+func (e *CheckoutTimeoutError) Unwrap() error { return unlessContext(e.Err) }
+
+// Timeout implements net.Error's question: yes.
+func (e *CheckoutTimeoutError) Timeout() bool { return true }
+
+// CommitUnknownError says that COMMIT may have happened. It matches
+// ErrCommitUnknown and never an error of a context, which a caller would read as
+// "not committed".
+type CommitUnknownError struct {
+	Err error // what came instead of an answer
+}
+
+// Error implements error.
+func (e *CommitUnknownError) Error() string {
+	return ErrCommitUnknown.Error() + ": " + e.Err.Error()
+}
+
+// Is makes errors.Is find ErrCommitUnknown.
+func (e *CommitUnknownError) Is(target error) bool { return target == ErrCommitUnknown }
+
+// Unwrap returns the cause, unless it is a context's.
+func (e *CommitUnknownError) Unwrap() error { return unlessContext(e.Err) }
+
+// RolledBackError says that fn returned nil, or went on, in a transaction that
+// was dead. It matches ErrRolledBack.
+type RolledBackError struct {
+	Err error // the first statement that failed
+}
+
+// Error implements error.
+func (e *RolledBackError) Error() string {
+	if e.Err == nil {
+		return "dbfx: " + ErrRolledBack.Error()
+	}
+	return "dbfx: " + ErrRolledBack.Error() + ": " + e.Err.Error()
+}
+
+// Is makes errors.Is find ErrRolledBack.
+func (e *RolledBackError) Is(target error) bool { return target == ErrRolledBack }
+
+// Unwrap returns the first failure.
+func (e *RolledBackError) Unwrap() error { return e.Err }
+
+// unlessContext keeps an error from claiming that a context ended.
+func unlessContext(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// IsUniqueViolation reports whether err, on either engine and however wrapped,
+// is of a unique, primary key or exclusion constraint.
+func IsUniqueViolation(err error) bool { return classify(err).Kind == engine.Unique }
+
+// IsForeignKeyViolation reports whether err is of a foreign key.
+func IsForeignKeyViolation(err error) bool { return classify(err).Kind == engine.ForeignKey }
+
+// IsNotNullViolation reports whether err is of a column that must not be NULL.
+func IsNotNullViolation(err error) bool { return classify(err).Kind == engine.NotNull }
+
+// IsCheckViolation reports whether err is of a CHECK.
+func IsCheckViolation(err error) bool { return classify(err).Kind == engine.Check }
+
+// IsRetryable reports whether the whole transaction was rolled back and may
+// succeed when it is run again: a serialization failure, a deadlock, a busy
+// SQLite. It is what Retry repeats.
+func IsRetryable(err error) bool {
+	return err != nil && !errors.Is(err, ErrCommitUnknown) && classify(err).Kind == engine.Serialization
+}
+
+// Constraint returns the name of the constraint that err violates, or its
+// columns where the database tells those ("users.email"), or "".
+func Constraint(err error) string { return classify(err).Constraint }
+
+// classify asks both engines: an error tells whose it is.
+func classify(err error) engine.Fault {
+	if err == nil {
+		return engine.Fault{}
+	}
+	if f := postgres.Classify(err); f.Kind != engine.Other || f.Constraint != "" {
+		return f
+	}
+	return sqlite.Classify(err)
+}

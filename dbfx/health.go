@@ -1,0 +1,182 @@
+package dbfx
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Status is the verdict of a check: pass, warn or fail, the words of
+// draft-inadarei-api-health-check-06. pass and warn are healthy.
+type Status string
+
+// The statuses.
+const (
+	Pass Status = "pass"
+	Warn Status = "warn"
+	Fail Status = "fail"
+)
+
+// State says why.
+type State string
+
+// The states. A saturated pool is no outage: restarting or unrouting a service
+// that is only busy makes the others busier.
+const (
+	StateUp        State = "up"
+	StateSaturated State = "saturated" // the database answers, but every connection is in use
+	StateDown      State = "down"
+	StateStarting  State = "starting"
+	StateStopping  State = "stopping"
+)
+
+// Report is the result of a check.
+type Report struct {
+	Status   Status
+	State    State
+	Class    string // of the error: refused, auth, timeout, …; "" when there is none
+	Time     time.Time
+	Duration time.Duration
+	Pool     sql.DBStats
+	Err      error // for logs; the handlers never show it
+}
+
+// Healthy reports whether requests may be sent here.
+func (r Report) Healthy() bool { return r.Status != Fail }
+
+// Health checks a database. Its checks are bounded, share their work, and are
+// not starved by a full pool. It is safe for concurrent use.
+type Health struct {
+	db        *sql.DB
+	connector driver.Connector // nil where db is not dbfx's own
+	classify  func(error) string
+	state     func() State // StateUp once the start is over
+	stopping  atomic.Bool
+
+	mu     sync.Mutex
+	last   Report
+	flight *flight
+}
+
+// flight is a check under way.
+type flight struct {
+	done   chan struct{}
+	report Report
+}
+
+const (
+	checkTimeout = 2 * time.Second // of one check, whatever its callers allow
+	checkFresh   = time.Second     // how long a report serves the next callers
+)
+
+func newHealth(d *Database, db *sql.DB) *Health {
+	h := &Health{db: db, classify: func(err error) string { return d.engine.Classify(err).Class }}
+	own := db == d.main
+	if own {
+		h.connector = d.engine.Main().Connector
+	}
+	h.state = func() State {
+		switch {
+		case h.stopping.Load() || d.drain.closing.Err() != nil:
+			return StateStopping
+		case own && !d.started.Load():
+			return StateStarting
+		}
+		return StateUp
+	}
+	return h
+}
+
+// Stopping makes Check and Ready fail from now on. Call it first when the service
+// stops, so that no request is sent to it while it drains; the database itself,
+// which stops last, does so only then.
+func (h *Health) Stopping() { h.stopping.Store(true) }
+
+// Check says how the database is. It takes at most two seconds, or as long as
+// ctx allows; a report is shared by the calls of one second, so probes cost one
+// ping a second however many there are.
+func (h *Health) Check(ctx context.Context) Report {
+	if state := h.state(); state != StateUp {
+		return Report{Status: Fail, State: state, Time: time.Now(), Pool: h.db.Stats()}
+	}
+	h.mu.Lock()
+	if time.Since(h.last.Time) < checkFresh {
+		defer h.mu.Unlock()
+		return h.last
+	}
+	f := h.flight
+	if f == nil {
+		f = &flight{done: make(chan struct{})}
+		h.flight = f
+		// Not under the caller's context: one client that hangs up must not fail
+		// the check of the others.
+		go h.run(context.WithoutCancel(ctx), f)
+	}
+	h.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.report
+	case <-ctx.Done():
+		err := context.Cause(ctx)
+		return Report{Status: Fail, State: StateDown, Class: "timeout", Time: time.Now(), Pool: h.db.Stats(), Err: err}
+	}
+}
+
+func (h *Health) run(ctx context.Context, f *flight) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	f.report = h.probe(ctx)
+	h.mu.Lock()
+	h.last, h.flight = f.report, nil
+	h.mu.Unlock()
+	close(f.done)
+}
+
+// probe pings through the pool, and past it where it is full: there a ping would
+// wait for a connection, and a busy service would look like a dead database.
+func (h *Health) probe(ctx context.Context) Report {
+	start := time.Now()
+	report := Report{Status: Pass, State: StateUp, Time: start}
+	err := errFull
+	if !h.full() {
+		short, cancel := context.WithTimeout(ctx, checkTimeout/2)
+		err = h.db.PingContext(short)
+		cancel()
+	}
+	if err != nil && h.full() {
+		report.Status, report.State = Warn, StateSaturated
+		err = h.direct(ctx)
+	}
+	if err != nil {
+		report.Status, report.State, report.Class, report.Err = Fail, StateDown, h.classify(err), err
+	}
+	report.Duration, report.Pool = time.Since(start), h.db.Stats()
+	return report
+}
+
+var errFull = errors.New("every connection is in use")
+
+func (h *Health) full() bool {
+	s := h.db.Stats()
+	return s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections
+}
+
+// direct asks the database on a connection of its own.
+func (h *Health) direct(ctx context.Context) error {
+	if h.connector == nil {
+		return nil
+	}
+	conn, err := h.connector.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if p, ok := conn.(driver.Pinger); ok {
+		return p.Ping(ctx)
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package dbfx
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// imports calls fn for each import of each file below dir that is no test.
+func imports(t *testing.T, dir string, fn func(file, path string)) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range parsed.Imports {
+			fn(filepath.ToSlash(file), strings.Trim(spec.Path.Value, `"`))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestImports_GoOneWay(t *testing.T) {
+	t.Parallel()
+	fxFiles := map[string]bool{"module.go": true, "provide.go": true, "lifecycle.go": true}
+	seen := 0
+	imports(t, ".", func(file, path string) {
+		switch {
+		case strings.HasPrefix(path, "go.uber.org/fx"):
+			seen++
+			if !fxFiles[file] {
+				t.Errorf("%s imports Fx; only module.go, provide.go and lifecycle.go may", file)
+			}
+		case strings.HasPrefix(path, "github.com/jackc/") && !strings.HasPrefix(file, "internal/postgres/"),
+			strings.HasPrefix(path, "modernc.org/") && !strings.HasPrefix(file, "internal/sqlite/"):
+			t.Errorf("%s imports %s; a driver is its engine's", file, path)
+		case strings.HasPrefix(file, "internal/") && path == "github.com/sergas/dbkit/dbfx":
+			t.Errorf("%s imports dbfx", file)
+		}
+	})
+	if seen == 0 {
+		t.Error("the test saw no import of Fx")
+	}
+}

@@ -1,0 +1,46 @@
+package dbfx
+
+import (
+	"database/sql"
+
+	"go.uber.org/fx"
+)
+
+// Module is the default database, with its settings from the environment. It
+// provides Config, *sql.DB, *Sessions, *Health and *Schema, opens the database
+// on start and drains and closes it on stop: fx.New(dbfx.Module) alone does so.
+//
+// It starts before and stops after every hook of the application that needs the
+// database. A *zap.Logger, an Opener and the value group "dbfx.observers" are
+// used where the graph has them. To change settings in code, fx.Replace or
+// fx.Decorate the Config.
+var Module = module("")
+
+// Named is another database beside the default one: the same types under the tag
+// name:"<name>", with the settings that [LoadNamedConfig] reads. A name that is
+// not made of letters, digits, _ and - fails the application.
+func Named(name string) fx.Option {
+	if name == "" {
+		return fx.Error(errNoName)
+	}
+	if err := checkName(name); err != nil {
+		return fx.Error(err)
+	}
+	return module(name)
+}
+
+// module lists the constructors in the order of the flow.
+func module(name string) fx.Option {
+	title, tag := "dbfx", ""
+	if name != "" {
+		title, tag = "dbfx."+name, `name:"`+name+`"`
+	}
+	return fx.Module(title,
+		fx.Provide(fx.Annotate(func() (Config, error) { return LoadNamedConfig(name) }, fx.ResultTags(tag))),
+		fx.Provide(fx.Annotate(provideDatabase(name),
+			fx.ParamTags(tag, `optional:"true"`, `optional:"true"`, `group:"dbfx.observers"`), fx.ResultTags(tag)), fx.Private),
+		fx.Provide(fx.Annotate(provideDB, fx.ParamTags(tag), fx.ResultTags(tag))),
+		fx.Provide(fx.Annotate(provideTools, fx.ParamTags(tag, tag), fx.ResultTags(tag, tag, tag))),
+		fx.Invoke(fx.Annotate(func(*sql.DB) {}, fx.ParamTags(tag))),
+	)
+}

@@ -1,0 +1,117 @@
+package dbfx
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+)
+
+// Observer is told every statement and every session after its end. Put one into
+// the graph with the value group "dbfx.observers":
+//
+//	fx.Provide(fx.Annotate(newObserver, fx.As(new(dbfx.Observer)), fx.ResultTags(`group:"dbfx.observers"`)))
+//
+// It is called on the goroutine of the statement, and so must be quick and safe
+// for concurrent use. Without observers nothing is measured.
+type Observer interface {
+	ObserveStatement(ctx context.Context, e StatementEvent)
+	ObserveSession(ctx context.Context, e SessionEvent)
+}
+
+// ArgumentObserver is an Observer that asks for the arguments of statements,
+// which may be secrets.
+type ArgumentObserver interface {
+	Observer
+	WantArguments() bool
+}
+
+// StatementEvent is one statement, BEGIN, COMMIT and ROLLBACK included.
+type StatementEvent struct {
+	Dialect  Dialect
+	Database string // the name given to Named, "" for the default
+	SQL      string
+	Args     []any // only for an ArgumentObserver that wants them
+	Start    time.Time
+	Duration time.Duration // until the rows were closed, where there are rows
+	Rows     int64         // affected or read; -1 when not known
+	Err      error
+}
+
+// SessionEvent is one Run or View from outside, with all its attempts.
+type SessionEvent struct {
+	Dialect  Dialect
+	Database string
+	Name     string // by the option Name
+	ReadOnly bool
+	Start    time.Time
+	Duration time.Duration
+	Wait     time.Duration // for connections
+	Attempts int
+	Outcome  Outcome
+	Err      error
+}
+
+// Outcome is how a session ended.
+type Outcome string
+
+// The outcomes. A View that went well is OutcomeRead.
+const (
+	OutcomeCommitted  Outcome = "committed"
+	OutcomeRead       Outcome = "read"
+	OutcomeRolledBack Outcome = "rolled_back"
+	OutcomeUnknown    Outcome = "unknown"
+)
+
+func outcomeOf(err error, readOnly bool) Outcome {
+	switch {
+	case errors.Is(err, ErrCommitUnknown):
+		return OutcomeUnknown
+	case err != nil:
+		return OutcomeRolledBack
+	case readOnly:
+		return OutcomeRead
+	}
+	return OutcomeCommitted
+}
+
+// observers tells each of a list.
+type observers []Observer
+
+func (list observers) on() bool { return len(list) > 0 }
+
+func (list observers) session(ctx context.Context, e SessionEvent) {
+	for _, o := range list {
+		o.ObserveSession(ctx, e)
+	}
+}
+
+// trace returns what the engines feed, nil where no one listens.
+func (list observers) trace(dialect Dialect, database string) *engine.Trace {
+	if !list.on() {
+		return nil
+	}
+	wants := make([]bool, len(list))
+	t := &engine.Trace{}
+	for i, o := range list {
+		if a, ok := o.(ArgumentObserver); ok && a.WantArguments() {
+			wants[i], t.Args = true, true
+		}
+	}
+	t.Statement = func(ctx context.Context, s engine.Statement) {
+		e := StatementEvent{
+			Dialect: dialect, Database: database, SQL: s.SQL, Start: s.Start, Duration: s.Duration, Rows: s.Rows, Err: s.Err,
+		}
+		for i, o := range list {
+			e.Args = nil
+			if wants[i] {
+				for _, arg := range s.Args {
+					e.Args = append(e.Args, arg.Value)
+				}
+			}
+			o.ObserveStatement(ctx, e)
+		}
+	}
+	return t
+}

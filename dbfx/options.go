@@ -1,0 +1,66 @@
+package dbfx
+
+import (
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// SessionOption changes one call of Run or View.
+type SessionOption func(*sessionOptions)
+
+type sessionOptions struct {
+	isolation  sql.IsolationLevel
+	durable    bool
+	join       bool
+	retry      *RetryPolicy
+	idempotent bool
+	timeout    time.Duration
+	name       string
+}
+
+// Isolation asks for a level. SQLite is always serializable and so accepts every
+// level up to that; a level that the database does not have is refused. Nested,
+// it must be the outer session's.
+func Isolation(level sql.IsolationLevel) SessionOption {
+	return func(o *sessionOptions) { o.isolation = level }
+}
+
+// Durable makes a nested call fail with ErrDurable: nil from this Run then means
+// committed, wherever it is called.
+func Durable() SessionOption { return func(o *sessionOptions) { o.durable = true } }
+
+// Join makes a nested call part of the outer scope, without a savepoint and its
+// two round trips; an error of it dooms that scope, whether the caller returns
+// it or not. PostgreSQL slows down past 64 writing savepoints in a transaction:
+// use Join in loops. It changes nothing where there is no outer session.
+func Join() SessionOption { return func(o *sessionOptions) { o.join = true } }
+
+// Retry runs fn again, in a new transaction, after an error that IsRetryable, at
+// a statement or at COMMIT, also where fn wrapped it beyond recognition. fn must
+// have no other effect than on the database. It is refused in a nested call:
+// only a whole transaction can be repeated.
+func Retry(p RetryPolicy) SessionOption { return func(o *sessionOptions) { o.retry = &p } }
+
+// Idempotent lets Retry repeat fn also after a lost connection and an unknown
+// commit, where it may already have happened.
+func Idempotent() SessionOption { return func(o *sessionOptions) { o.idempotent = true } }
+
+// Timeout sets a deadline to the context of fn.
+func Timeout(d time.Duration) SessionOption { return func(o *sessionOptions) { o.timeout = d } }
+
+// Name names the session for logs, observers and whoever waits behind it.
+func Name(name string) SessionOption { return func(o *sessionOptions) { o.name = name } }
+
+func collect(opts []SessionOption) (sessionOptions, error) {
+	var o sessionOptions
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	if o.timeout < 0 {
+		return o, fmt.Errorf("%w: Timeout: want at least 0, got %s", ErrOptions, o.timeout)
+	}
+	return o, nil
+}

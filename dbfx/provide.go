@@ -1,0 +1,36 @@
+package dbfx
+
+import (
+	"database/sql"
+	"errors"
+
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+)
+
+var errNoName = errors.New("dbfx: Named wants a name; Module is the database without one")
+
+// provideDatabase builds the database. It does no I/O.
+func provideDatabase(name string) func(Config, *zap.Logger, Opener, []Observer) (*Database, error) {
+	return func(cfg Config, log *zap.Logger, open Opener, watch []Observer) (*Database, error) {
+		opts := []OpenOption{WithLogger(log), WithOpener(open)}
+		for _, o := range watch {
+			opts = append(opts, WithObserver(o))
+		}
+		return newDatabase(name, cfg, opts...)
+	}
+}
+
+// provideDB makes the handle and binds it to the application's life. The hooks
+// stand here, so that a graph that replaces *sql.DB dials nothing.
+func provideDB(d *Database, lc fx.Lifecycle) *sql.DB {
+	db := d.open()
+	bind(d, lc)
+	return db
+}
+
+// provideTools builds what works on the handle, a replaced one too.
+func provideTools(d *Database, db *sql.DB) (*Sessions, *Health, *Schema) {
+	d.assemble(db)
+	return d.sessions, d.health, d.schema
+}

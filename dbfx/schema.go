@@ -1,0 +1,79 @@
+package dbfx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+)
+
+// Schema makes and drops the objects of a database.
+type Schema struct {
+	sessions *Sessions
+	engine   engine.Engine
+	env      string
+}
+
+// Init runs the .sql files of ddl, those in folders too, in the order of their
+// paths, each in a transaction of its own; a file may hold several statements.
+// It runs them each time, so write CREATE TABLE IF NOT EXISTS. Several processes
+// may call it at once. It is an error if there is no .sql file: the file system
+// is then likely the wrong folder.
+func (s *Schema) Init(ctx context.Context, ddl fs.FS) error {
+	if ddl == nil {
+		return errors.New("dbfx: schema: want a file system, got nil")
+	}
+	count := 0
+	err := fs.WalkDir(ddl, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || path.Ext(name) != ".sql" {
+			return err
+		}
+		count++
+		return s.runFile(ctx, ddl, name)
+	})
+	if err != nil {
+		return fmt.Errorf("dbfx: schema: %w", err)
+	}
+	if count == 0 {
+		return errors.New("dbfx: schema: want .sql files, got none")
+	}
+	return nil
+}
+
+func (s *Schema) runFile(ctx context.Context, ddl fs.FS, name string) error {
+	script, err := fs.ReadFile(ddl, name)
+	if err != nil {
+		return err
+	}
+	text := strings.TrimPrefix(string(script), "\uFEFF") // a byte order mark
+	err = s.sessions.Run(ctx, func(ctx context.Context, tx *Session) error {
+		if err := s.engine.LockSchema(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, text) // without arguments, so several statements may stand in it
+		return err
+	}, Durable(), Name("schema "+name))
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// DropAll drops every table, view, sequence and type of the current schema, with
+// all data and with what depends on it. It is refused where ENV is production.
+func (s *Schema) DropAll(ctx context.Context) error {
+	if strings.EqualFold(strings.TrimSpace(s.env), "production") {
+		return errors.New("dbfx: DropAll is refused: ENV is production")
+	}
+	err := s.sessions.Run(ctx, func(ctx context.Context, tx *Session) error {
+		return s.engine.DropAll(ctx, tx)
+	}, Durable(), Name("drop all"))
+	if err != nil {
+		return fmt.Errorf("dbfx: drop all: %w", err)
+	}
+	return nil
+}
