@@ -1,0 +1,94 @@
+//go:build unix
+
+package fxtest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx"
+)
+
+// Server is a PostgreSQL of one test's own, which it may break.
+type Server struct{ server *server }
+
+// NewServer starts a server that ends with the test.
+func NewServer(tb testing.TB, settings ...string) *Server {
+	tb.Helper()
+	bin, err := findBinaries()
+	if err != nil {
+		tb.Skipf("fxtest: no PostgreSQL of one's own: %v", err)
+	}
+	s, err := startServer(bin, settings...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = s.life.Close() })
+	return &Server{s}
+}
+
+// Database returns the settings of a new database.
+func (s *Server) Database(tb testing.TB) dbfx.Config { return s.server.database(tb) }
+
+// Signal sends a signal to the postmaster: SIGINT is a fast stop, SIGQUIT a crash.
+func (s *Server) Signal(tb testing.TB, signal syscall.Signal) {
+	tb.Helper()
+	if err := syscall.Kill(s.postmaster(tb), signal); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Stop stops the server and waits until it is gone.
+func (s *Server) Stop(tb testing.TB, signal syscall.Signal) {
+	tb.Helper()
+	pid := s.postmaster(tb)
+	s.Signal(tb, signal)
+	deadline := time.Now().Add(patience)
+	for {
+		var status syscall.WaitStatus
+		if got, err := syscall.Wait4(pid, &status, syscall.WNOHANG, nil); got == pid || err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatal("the server does not stop")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Start starts the stopped server again on the same port.
+func (s *Server) Start(tb testing.TB) {
+	tb.Helper()
+	_ = os.Remove(s.server.pid) // of a server that was killed
+	if err := s.server.again(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (s *Server) postmaster(tb testing.TB) int {
+	tb.Helper()
+	text, err := os.ReadFile(s.server.pid)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Sscan(strings.SplitN(string(text), "\n", 2)[0], &pid); err != nil {
+		tb.Fatal(err)
+	}
+	return pid
+}
+
+// Postmaster returns the process of the server that Postgres uses, and its folder.
+func Postmaster(tb testing.TB) (pid int, dir string) {
+	tb.Helper()
+	s, err := findServer()
+	if err != nil || s.pid == "" {
+		tb.Skip("fxtest: no private server")
+	}
+	return (&Server{s}).postmaster(tb), filepath.Dir(filepath.Dir(s.pid))
+}

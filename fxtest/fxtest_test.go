@@ -1,0 +1,157 @@
+package fxtest_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sergas/dbkit/fxtest"
+)
+
+// child runs one test of this binary in a process of its own.
+func child(ctx context.Context, test string, env ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+test+"$", "-test.v")
+	for _, pair := range os.Environ() {
+		if !strings.HasPrefix(pair, "CI=") && !strings.HasPrefix(pair, "DBFX_TEST_") {
+			cmd.Env = append(cmd.Env, pair)
+		}
+	}
+	cmd.Env = append(cmd.Env, append(env, "FXTEST_CHILD="+test)...)
+	return cmd
+}
+
+// isChild skips a test that only a parent test may run.
+func isChild(t *testing.T) {
+	t.Helper()
+	if os.Getenv("FXTEST_CHILD") != t.Name() {
+		t.SkipNow() // its parent runs it
+	}
+}
+
+func TestChild_HoldsAServer(t *testing.T) {
+	isChild(t)
+	fxtest.Postgres(t)
+	pid, dir := fxtest.Postmaster(t)
+	fmt.Printf("\nserver %d %s\n", pid, dir)
+	switch os.Getenv("FXTEST_END") {
+	case "panic":
+		panic("the test binary panics")
+	case "exit":
+		os.Exit(0)
+	}
+	select {} // until it is killed
+}
+
+func TestPostgres_ServerEndsWithItsProcess(t *testing.T) {
+	t.Parallel()
+	fxtest.Postmaster(t) // skips where there is no private server
+	for _, end := range []string{"kill", "panic", "exit"} {
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			cmd := child(t.Context(), "TestChild_HoldsAServer", "FXTEST_END="+end)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var pid int
+			var dir string
+			for lines := bufio.NewScanner(out); dir == "" && lines.Scan(); {
+				_, _ = fmt.Sscanf(lines.Text(), "server %d %s", &pid, &dir)
+			}
+			if pid == 0 {
+				t.Fatal("the child did not say its server")
+			}
+			if end == "kill" {
+				_ = cmd.Process.Kill()
+			}
+			_ = cmd.Wait()
+			deadline := time.Now().Add(30 * time.Second)
+			for {
+				_, statErr := os.Stat(dir)
+				if errors.Is(statErr, os.ErrNotExist) && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("server %d or its folder %s is still there", pid, dir)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+}
+
+func TestChild_WantsPostgres(t *testing.T) {
+	isChild(t)
+	fxtest.Postgres(t)
+}
+
+func TestPostgres_SkipsOrFailsWithoutAServer(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ env, wantIn string }{
+		"Locally":  {"X=", "--- SKIP: TestChild_WantsPostgres"},
+		"CI":       {"CI=true", "--- FAIL: TestChild_WantsPostgres"},
+		"Required": {"DBFX_TEST_REQUIRE_POSTGRES=1", "--- FAIL: TestChild_WantsPostgres"},
+		"BadURL":   {"DBFX_TEST_POSTGRES_URL=mysql://u:hunter2@h/d", "DBFX_TEST_POSTGRES_URL: want"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, _ := child(t.Context(), "TestChild_WantsPostgres", "DBFX_TEST_PGBIN=/nowhere", tt.env).CombinedOutput()
+			if !strings.Contains(string(out), tt.wantIn) || strings.Contains(string(out), "hunter2") {
+				t.Errorf("want %q in\n%s", tt.wantIn, out)
+			}
+		})
+	}
+}
+
+func TestChild_LeaksAConnection(t *testing.T) {
+	isChild(t)
+	cfg := fxtest.Postgres(t)
+	if _, err := pgx.Connect(t.Context(), cfg.URL()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPostgres_LeakedConnectionFailsItsTest(t *testing.T) {
+	t.Parallel()
+	fxtest.Postmaster(t)
+	out, err := child(t.Context(), "TestChild_LeaksAConnection").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "left 1 connections") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+func TestPostgres_ExternalServer(t *testing.T) {
+	t.Parallel()
+	fxtest.Postmaster(t)
+	cfg := fxtest.NewServer(t).Database(t)
+	out, err := child(t.Context(), "TestChild_WantsPostgres", "DBFX_TEST_POSTGRES_URL="+cfg.URL()).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestChild_WantsPostgres") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+func TestPostgres_ManyTestsAtOnceAreIsolated(t *testing.T) {
+	t.Parallel()
+	for i := range 30 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			app := fxtest.New(t, fxtest.Use(fxtest.Postgres(t)))
+			if _, err := app.DB.ExecContext(t.Context(), "create table t (x integer)"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,214 @@
+package fxtest_test
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+func remove(path string) error { return os.Remove(path) }
+
+// get asks the health endpoints.
+func get(t *testing.T, app *fxtest.App, method, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	app.Health.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		if got := w.Header().Get("Content-Type"); got != "application/json" {
+			t.Errorf("%s: got Content-Type %q", path, got)
+		}
+		if got := w.Header().Get("Cache-Control"); got != "no-store" {
+			t.Errorf("%s: got Cache-Control %q", path, got)
+		}
+	}
+	return w.Code, w.Body.String()
+}
+
+func TestHealth_HandlersSayUp(t *testing.T) {
+	eachApp(t, func(t *testing.T, app *fxtest.App) {
+		for _, path := range []string{"/livez", "/readyz", "/startupz", "/healthz", "/readyz?verbose"} {
+			code, body := get(t, app, http.MethodGet, path)
+			var parsed struct{ Status string }
+			if err := json.Unmarshal([]byte(body), &parsed); err != nil || code != http.StatusOK || parsed.Status != "pass" {
+				t.Errorf("%s: got %d %s", path, code, body)
+			}
+			for _, secret := range []string{app.Config.Password.Reveal(), app.Config.Host, app.Config.SQLitePath, app.Config.User} {
+				if secret != "" && strings.Contains(body, secret) {
+					t.Errorf("%s shows %q: %s", path, secret, body)
+				}
+			}
+		}
+		if code, body := get(t, app, http.MethodHead, "/readyz"); code != http.StatusOK || body != "" {
+			t.Errorf("HEAD: got %d %q", code, body)
+		}
+		if code, _ := get(t, app, http.MethodPost, "/readyz"); code != http.StatusMethodNotAllowed {
+			t.Errorf("POST: got %d", code)
+		}
+		app.Health.Stopping()
+		if code, body := get(t, app, http.MethodGet, "/healthz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "stopping") {
+			t.Errorf("while stopping: got %d %s", code, body)
+		}
+		if code, _ := get(t, app, http.MethodGet, "/livez"); code != http.StatusOK {
+			t.Errorf("/livez while stopping: got %d", code)
+		}
+	})
+}
+
+func TestHealth_AFullPoolIsSaturatedAndNotDown(t *testing.T) {
+	eachApp(t, func(t *testing.T, app *fxtest.App) {
+		for range app.DB.Stats().MaxOpenConnections {
+			conn, err := app.DB.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+		}
+		report := app.Health.Check(t.Context())
+		if report.State != dbfx.StateSaturated || !report.Healthy() {
+			t.Errorf("got %+v, want a healthy, saturated database", report)
+		}
+	}, func(c *dbfx.Config) { c.PoolSize, c.MaxOverflow, c.SQLiteMaxConns = 2, 0, 2 })
+}
+
+func TestHealth_SaysDownAndBounds(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	proxy := newProxy(t, cfg)
+	cfg.Port = proxy.port
+	app := fxtest.New(t, fxtest.Use(cfg))
+	proxy.blackhole()
+	report := app.Health.Check(t.Context())
+	if report.Healthy() || report.State != dbfx.StateDown {
+		t.Errorf("got %+v, want down", report)
+	}
+	if code, body := get(t, app, http.MethodGet, "/readyz?verbose"); code != http.StatusServiceUnavailable || !strings.Contains(body, `"class":"`) {
+		t.Errorf("got %d %s", code, body)
+	}
+	if code, _ := get(t, app, http.MethodGet, "/livez"); code != http.StatusOK {
+		t.Errorf("/livez: got %d while the database is down", code)
+	}
+	proxy.cut()
+}
+
+func TestHealth_ManyProbesShareOnePing(t *testing.T) {
+	eachApp(t, func(t *testing.T, app *fxtest.App) {
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		app.Health.Check(cancelled) // a client that hung up
+		var wg sync.WaitGroup
+		times := make(chan dbfx.Report, 200)
+		for range cap(times) {
+			wg.Go(func() { times <- app.Health.Check(t.Context()) })
+		}
+		wg.Wait()
+		close(times)
+		seen := map[int64]bool{}
+		for report := range times {
+			if !report.Healthy() {
+				t.Fatal(report)
+			}
+			seen[report.Time.UnixNano()] = true
+		}
+		if len(seen) > 20 {
+			t.Errorf("%d pings for 200 probes", len(seen))
+		}
+	})
+}
+
+//go:embed testdata/schema
+var ddl embed.FS
+
+func TestSchema_InitRunsFilesInOrderAndIsRepeatable(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app := fxtest.New(t, fxtest.Use(cfg))
+		var wg sync.WaitGroup
+		for range 8 { // as many replicas start at once
+			wg.Go(func() {
+				if err := app.Schema.Init(t.Context(), ddl); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		var n int
+		if err := app.DB.QueryRowContext(t.Context(), "select count(*) from author_names").Scan(&n); err != nil || n != 1 {
+			t.Errorf("got %d, %v, want the row that the second file inserts", n, err)
+		}
+		bad := fstest.MapFS{
+			"1.sql": {Data: []byte("create table half (x integer); insert into half values (1);")},
+			"2.sql": {Data: []byte("create table other (x integer); insert into nowhere values (1);")},
+		}
+		if err := app.Schema.Init(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "2.sql") {
+			t.Errorf("got %v, want an error that names the file", err)
+		}
+		if _, err := app.DB.ExecContext(t.Context(), "select * from half"); err != nil {
+			t.Error("the first file was undone:", err)
+		}
+		if _, err := app.DB.ExecContext(t.Context(), "select * from other"); err == nil {
+			t.Error("half of the second file stayed")
+		}
+		if err := app.Schema.Init(t.Context(), fstest.MapFS{"a.txt": {}}); err == nil {
+			t.Error("a file system without .sql files was accepted")
+		}
+		if err := app.Schema.Init(t.Context(), nil); err == nil {
+			t.Error("nil was accepted")
+		}
+	})
+}
+
+func TestSchema_DropAllDropsEverythingAndNotInProduction(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app := fxtest.New(t, fxtest.Use(cfg))
+		ctx := t.Context()
+		if err := app.Schema.Init(ctx, ddl); err != nil {
+			t.Fatal(err)
+		}
+		extra := []string{`create table "odd ""name" (x integer primary key, y integer references "odd ""name" (x))`}
+		objects := "select count(*) from sqlite_schema where name not like 'sqlite_%'"
+		if cfg.Dialect() == dbfx.Postgres {
+			extra = append(extra, "create sequence s", "create type mood as enum ('ok')", "create domain d as text",
+				"create materialized view mv as select 1 as one", "create type pair as (a int, b int)",
+				"create table parts (x int) partition by range (x)", "create table part1 partition of parts for values from (0) to (9)")
+			objects = `select (select count(*) from pg_class where relnamespace = 'public'::regnamespace) +
+				(select count(*) from pg_type where typnamespace = 'public'::regnamespace)`
+		} else {
+			extra = append(extra, "create virtual table words using fts5(word)", "create table seq (x integer primary key autoincrement)")
+		}
+		for _, statement := range extra {
+			if _, err := app.DB.ExecContext(ctx, statement); err != nil {
+				t.Fatal(statement, err)
+			}
+		}
+		production := cfg
+		production.Env = "production"
+		refusing := fxtest.New(t, fxtest.Use(production))
+		if err := refusing.Schema.DropAll(ctx); err == nil || !strings.Contains(err.Error(), "ENV is production") {
+			t.Errorf("got %v, want a refusal that names ENV", err)
+		}
+		if err := app.Schema.DropAll(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var n int
+		if err := app.DB.QueryRowContext(ctx, objects).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%d objects are left, %v", n, err)
+		}
+		if err := app.Schema.DropAll(ctx); err != nil {
+			t.Error("on an empty schema:", err)
+		}
+		if err := app.Schema.Init(ctx, ddl); err != nil {
+			t.Error("Init after DropAll:", err)
+		}
+	})
+}

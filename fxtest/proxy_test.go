@@ -1,0 +1,177 @@
+package fxtest_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/sergas/dbkit/dbfx"
+)
+
+// proxy is a TCP proxy in front of PostgreSQL that can lose what it carries. No
+// library's proxy can act on what is sent, as one must to lose the reply to one
+// statement.
+type proxy struct {
+	port   int
+	target string
+
+	mu      sync.Mutex
+	conns   []net.Conn
+	silent  bool   // swallow everything in both directions
+	trigger []byte // when a client sends it …
+	act     fault
+}
+
+// fault is what the proxy does when the trigger passes.
+type fault int
+
+const (
+	loseReply   fault = iota + 1 // pass it on, and cut instead of passing on the reply
+	loseRequest                  // cut before it is passed on
+	stallReply                   // pass it on, and swallow the reply
+)
+
+func newProxy(t *testing.T, cfg dbfx.Config) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{port: l.Addr().(*net.TCPAddr).Port, target: fmt.Sprintf("%s:%d", cfg.Host, cfg.Port)}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				wg.Go(func() { p.serve(client) })
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.cut()
+		wg.Wait()
+	})
+	return p
+}
+
+// on makes the proxy act once, when a client sends text.
+func (p *proxy) on(text string, act fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trigger, p.act = []byte(text), act
+}
+
+// blackhole swallows everything from now on.
+func (p *proxy) blackhole() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = true
+}
+
+// cut closes every connection.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+	p.conns = nil
+}
+
+func (p *proxy) serve(client net.Conn) {
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	p.mu.Lock()
+	p.conns = append(p.conns, client, server)
+	p.mu.Unlock()
+	link := &link{proxy: p, client: client, server: server}
+	var wg sync.WaitGroup
+	wg.Go(link.requests)
+	wg.Go(link.replies)
+	wg.Wait()
+}
+
+// link is one client's connection.
+type link struct {
+	proxy          *proxy
+	client, server net.Conn
+
+	mu  sync.Mutex
+	act fault // what to do with the replies
+}
+
+func (l *link) requests() {
+	defer func() { _ = l.server.Close() }()
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := l.client.Read(buffer)
+		if err != nil {
+			return
+		}
+		act, silent := l.proxy.match(buffer[:n])
+		if act != 0 {
+			l.mu.Lock()
+			l.act = act
+			l.mu.Unlock()
+		}
+		if act == loseRequest {
+			_ = l.client.Close()
+			return
+		}
+		if silent {
+			continue
+		}
+		if _, err := l.server.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// match says whether data holds the trigger, which then is spent.
+func (p *proxy) match(data []byte) (fault, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trigger != nil && bytes.Contains(data, p.trigger) {
+		p.trigger = nil
+		return p.act, p.silent
+	}
+	return 0, p.silent
+}
+
+func (l *link) replies() {
+	defer func() { _ = l.client.Close() }()
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := l.server.Read(buffer)
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+				return
+			}
+			return
+		}
+		l.mu.Lock()
+		act := l.act
+		l.mu.Unlock()
+		_, silent := l.proxy.match(nil)
+		switch {
+		case act == loseReply:
+			return
+		case act == stallReply || silent:
+			continue
+		}
+		if _, err := l.client.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}

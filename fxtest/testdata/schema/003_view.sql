@@ -1,0 +1,2 @@
+drop view if exists author_names;
+create view author_names as select name from authors;
