@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+// TestMain lets the test binary be the app: a real process to send signals to.
+func TestMain(m *testing.M) {
+	if os.Getenv("APP_UNDER_TEST") == "1" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
+}
+
+// process is a running app.
+type process struct {
+	cmd  *exec.Cmd
+	base string
+	logs *safeBuffer
+	done chan error
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *safeBuffer) add(line string) { b.mu.Lock(); defer b.mu.Unlock(); b.b.WriteString(line + "\n") }
+func (b *safeBuffer) String() string  { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
+
+// command runs the app in an empty directory, with env alone.
+func command(ctx context.Context, dir string, env []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Dir = dir
+	cmd.Env = append([]string{"APP_UNDER_TEST=1", "HTTP_ADDR=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
+	return cmd
+}
+
+// start serves and waits for the line that says where.
+func start(t *testing.T, dir string, env []string) *process {
+	t.Helper()
+	p := &process{cmd: command(t.Context(), dir, env, "serve"), logs: &safeBuffer{}, done: make(chan error, 1)}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr := make(chan string, 1)
+	go func() {
+		lines := bufio.NewScanner(stderr)
+		for lines.Scan() {
+			p.logs.add(lines.Text())
+			var line struct{ Msg, Addr string }
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
+				addr <- line.Addr
+			}
+		}
+		p.done <- p.cmd.Wait()
+	}()
+	select {
+	case a := <-addr:
+		p.base = "http://" + a
+	case err := <-p.done:
+		t.Fatalf("the app ended: %v\n%s", err, p.logs)
+	}
+	return p
+}
+
+// stop sends SIGTERM and wants exit code 0.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-p.done; err != nil {
+		t.Errorf("exit: %v\n%s", err, p.logs)
+	}
+}
+
+// call makes a request and decodes the answer.
+func (p *process) call(method, path, body string) (int, map[string]any, error) {
+	request, err := http.NewRequest(method, p.base+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	var decoded map[string]any
+	if err := json.NewDecoder(response.Body).Decode(&decoded); err != nil && err != io.EOF {
+		return response.StatusCode, nil, err
+	}
+	return response.StatusCode, decoded, nil
+}
+
+// engines are the ways to say which database, as a user would.
+func engines(t *testing.T) map[string][]string {
+	cfg := fxtest.Postgres(t)
+	parts := fxtest.Postgres(t)
+	return map[string][]string{
+		"sqlite":                   nil,
+		"postgresql by URL":        {"DATABASE_URL=" + cfg.SQLAlchemyURL(true)},
+		"postgresql by parts":      byParts(parts),
+		"unknown scheme is sqlite": {"DATABASE_URL=mysql://u:hunter2@h/d"},
+	}
+}
+
+func byParts(cfg dbfx.Config) []string {
+	return []string{
+		"DATABASE_HOST=" + cfg.Host, fmt.Sprintf("DATABASE_PORT=%d", cfg.Port), "DATABASE_NAME=" + cfg.Name,
+		"DATABASE_USER=" + cfg.User, "DATABASE_PASSWORD=" + cfg.Password.Reveal(), "DATABASE_SSLMODE=disable",
+	}
+}
+
+func TestServe_CreatesListsAndRevokes(t *testing.T) {
+	t.Parallel()
+	for name, env := range engines(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			p := start(t, dir, env)
+			code, created, err := p.call("POST", "/tokens", `{"name":"ci"}`)
+			if err != nil || code != http.StatusCreated || !strings.HasPrefix(fmt.Sprint(created["token"]), "tok_") {
+				t.Fatalf("create: got %d %v %v", code, created, err)
+			}
+			tests := []struct {
+				method, path, body string
+				want               int
+			}{
+				{"POST", "/tokens", `{"name":"ci"}`, http.StatusConflict},
+				{"POST", "/tokens", `{"name":""}`, http.StatusBadRequest},
+				{"POST", "/tokens", `{"name":"a\u0000b"}`, http.StatusBadRequest},
+				{"POST", "/tokens", `{"nam":"x"}`, http.StatusBadRequest},
+				{"POST", "/tokens", `{`, http.StatusBadRequest},
+				{"POST", "/tokens", `{"name":"` + strings.Repeat("x", 101) + `"}`, http.StatusBadRequest},
+				{"GET", "/tokens", "", http.StatusOK},
+				{"DELETE", "/tokens/nobody", "", http.StatusNotFound},
+				{"DELETE", "/tokens/" + fmt.Sprint(created["id"]), "", http.StatusNoContent},
+				{"DELETE", "/tokens/" + fmt.Sprint(created["id"]), "", http.StatusNotFound},
+				{"GET", "/livez", "", http.StatusOK}, {"GET", "/readyz", "", http.StatusOK},
+				{"GET", "/startupz", "", http.StatusOK}, {"GET", "/healthz", "", http.StatusOK},
+			}
+			for _, tt := range tests {
+				if code, body, err := p.call(tt.method, tt.path, tt.body); err != nil || code != tt.want {
+					t.Errorf("%s %s %s: got %d %v %v, want %d", tt.method, tt.path, tt.body, code, body, err, tt.want)
+				}
+			}
+			_, list, err := p.call("GET", "/tokens", "")
+			rows, _ := list["tokens"].([]any)
+			if err != nil || len(rows) != 1 {
+				t.Fatalf("list: got %v, %v", list, err)
+			}
+			row := rows[0].(map[string]any)
+			if row["name"] != "ci" || row["created_at"] != created["created_at"] || row["revoked_at"] == nil {
+				t.Errorf("got %v, created %v", row, created)
+			}
+			p.stop(t)
+			for _, text := range []string{"hunter2", fmt.Sprint(created["token"])} {
+				if strings.Contains(p.logs.String(), text) {
+					t.Errorf("%q is in the log", text)
+				}
+			}
+			for _, suffix := range []string{"-wal", "-shm"} {
+				if _, err := os.Stat(filepath.Join(dir, "data", "sergas.db"+suffix)); err == nil {
+					t.Errorf("sergas.db%s is left behind", suffix)
+				}
+			}
+		})
+	}
+}
+
+func TestServe_StopsUnderLoadAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	for name, env := range engines(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			p := start(t, dir, env)
+			var acknowledged, unknown atomic.Int64
+			var wg sync.WaitGroup
+			for w := range 4 {
+				wg.Go(func() {
+					for i := 0; ; i++ {
+						code, body, err := p.call("POST", "/tokens", fmt.Sprintf(`{"name":"%d-%d"}`, w, i))
+						switch {
+						case code == http.StatusCreated:
+							acknowledged.Add(1)
+						case err == nil:
+							t.Errorf("got %d %v while stopping", code, body)
+						default:
+							unknown.Add(1) // no answer: the listener is gone
+							return
+						}
+					}
+				})
+			}
+			for acknowledged.Load() < 20 {
+				time.Sleep(time.Millisecond)
+			}
+			p.stop(t)
+			wg.Wait()
+			again := start(t, dir, env)
+			_, list, err := again.call("GET", "/tokens", "")
+			got := int64(len(list["tokens"].([]any)))
+			if err != nil || got < acknowledged.Load() || got > acknowledged.Load()+unknown.Load() {
+				t.Errorf("got %d tokens, %d were acknowledged and %d unanswered", got, acknowledged.Load(), unknown.Load())
+			}
+			again.stop(t)
+		})
+	}
+}
+
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		env      []string
+		file     string
+		args     []string
+		wantCode int
+		wantIn   []string
+	}{
+		"Config":       {nil, "", []string{"config"}, 0, []string{"POOL_SIZE", "20", "default"}},
+		"ConfigMasked": {[]string{"DATABASE_PASSWORD=hunter2"}, "", []string{"config"}, 0, []string{"DATABASE_PASSWORD", "***", "environment"}},
+		"ConfigFile":   {[]string{"POOL_SIZE=3"}, "POOL_SIZE=4\nMAX_OVERFLOW=5\n", []string{"config"}, 0, []string{"POOL_SIZE                  3                 environment", ".env"}},
+		"Check":        {nil, "", []string{"check"}, 0, []string{"pass: sqlite"}},
+		"CheckDown":    {[]string{"DATABASE_URL=postgresql://u:hunter2@127.0.0.1:1/d", "START_TIMEOUT=0.2"}, "", []string{"check"}, 1, []string{"refused"}},
+		"TwoFaults":    {[]string{"POOL_SIZE=many", "DATABASE_PORT=x"}, "", []string{"serve"}, 2, []string{"POOL_SIZE: want", "DATABASE_PORT: want"}},
+		"ConfigFaults": {[]string{"POOL_SIZE=many"}, "", []string{"config"}, 2, []string{"POOL_SIZE: want", "VARIABLE"}},
+		"BadFile":      {nil, "ENV=x\nDATABASE_PASSWORD=hunter2\nA-B=hunter2\n", []string{"config"}, 2, []string{".env: line 3: want NAME=value"}},
+		"NoFile":       {nil, "", []string{"-env", "missing.env", "config"}, 2, []string{"missing.env"}},
+		"Unknown":      {nil, "", []string{"dance"}, 2, []string{"usage:"}},
+		"ServeFails":   {[]string{"DATABASE_PATH=/dev/null/x.db"}, "", []string{"serve"}, 1, []string{"DATABASE_PATH", "/dev/null"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if tt.file != "" {
+				if err := os.WriteFile(filepath.Join(dir, ".env"), []byte(tt.file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := command(t.Context(), dir, tt.env, tt.args...)
+			out, err := cmd.CombinedOutput()
+			if code := cmd.ProcessState.ExitCode(); code != tt.wantCode {
+				t.Errorf("exit code %d (%v), want %d\n%s", code, err, tt.wantCode, out)
+			}
+			for _, want := range tt.wantIn {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("want %q in\n%s", want, out)
+				}
+			}
+			if strings.Contains(string(out), "hunter2") {
+				t.Errorf("shows the password:\n%s", out)
+			}
+		})
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/sergas/dbkit/dbfx"
+)
+
+// server is the HTTP server. It starts after the database and stops before it.
+type server struct {
+	http   *http.Server
+	health *dbfx.Health
+	log    *zap.Logger
+	addr   string
+	delay  time.Duration
+	done   chan error
+}
+
+// newServer reads HTTP_ADDR, 127.0.0.1:8080 by default, and HTTP_DRAIN_DELAY: how
+// long the server goes on after /readyz has begun to fail, so that a load
+// balancer can take it out; 0 by default.
+func newServer(lc fx.Lifecycle, handler http.Handler, health *dbfx.Health, log *zap.Logger) (*server, error) {
+	s := &server{
+		http:   &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second},
+		health: health, log: log, addr: "127.0.0.1:8080", done: make(chan error, 1),
+	}
+	if addr := os.Getenv("HTTP_ADDR"); addr != "" {
+		s.addr = addr
+	}
+	if text := os.Getenv("HTTP_DRAIN_DELAY"); text != "" {
+		delay, err := time.ParseDuration(text)
+		if err != nil || delay < 0 {
+			return nil, fmt.Errorf("HTTP_DRAIN_DELAY: want a duration such as 5s, got %q", text)
+		}
+		s.delay = delay
+	}
+	lc.Append(fx.StartStopHook(s.start, s.stop))
+	return s, nil
+}
+
+func (s *server) start(ctx context.Context) error {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", s.addr)
+	if err != nil {
+		return fmt.Errorf("HTTP_ADDR: %w", err)
+	}
+	s.addr = listener.Addr().String()
+	go func() { s.done <- s.http.Serve(listener) }()
+	s.log.Info("serving", zap.String("addr", s.addr))
+	return nil
+}
+
+// stop lets the requests that have come finish. It leaves a third of the time
+// to the database, whose hook shares ctx.
+func (s *server) stop(ctx context.Context) error {
+	s.health.Stopping()
+	s.http.SetKeepAlivesEnabled(false)
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*2/3)
+		defer cancel()
+	}
+	timer := time.NewTimer(s.delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	if served := <-s.done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
