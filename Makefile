@@ -1,0 +1,63 @@
+# make is the only door: CI calls the same targets.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+GOTESTSUM   := go run gotest.tools/gotestsum@v1.13.0
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+REPORT      := test-report.json
+# The race detector needs a C compiler.
+RACE        := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
+FUZZTIME    ?= 1m
+BENCH       ?= .
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+
+.PHONY: run
+run: ## Serve the example app; on SQLite unless the environment or .env names a PostgreSQL
+	go run ./example/app serve
+
+.PHONY: test
+test: ## Run every test on SQLite and a real PostgreSQL, with the race detector
+	@$(GOTESTSUM) --format pkgname --jsonfile $(REPORT) -- $(RACE) -shuffle=on -timeout 25m ./...; status=$$?; \
+	(cd interop && go test $(RACE) ./...) || status=1; \
+	passed() { grep '"Action":"pass"' $(REPORT) | grep -c "\"Test\":\"[^\"]*/$$1\""; }; \
+	skipped=$$(grep '"Action":"skip"' $(REPORT) | grep -c '"Test":'); \
+	echo "tests on sqlite: $$(passed sqlite), on postgresql: $$(passed postgresql)$(if $(RACE),,; no C compiler, so without the race detector)"; \
+	if [ "$$skipped" -gt 0 ]; then \
+		echo "skipped: $$skipped. For those of PostgreSQL install its server (Debian: postgresql) or set DBFX_TEST_POSTGRES_URL; DBFX_TEST_REQUIRE_POSTGRES=1 fails instead"; \
+	else echo "skipped: none"; fi; exit $$status
+
+.PHONY: check
+check: verify test ## All that CI checks: format, vet, lint, build, tests with examples
+
+.PHONY: verify
+verify: ## Format, vet, lint and build, without the tests
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	go mod tidy -diff
+	go build ./...
+	GOOS=windows go vet ./dbfx/... ./fxtest ./example/...
+	go vet ./...
+	cd interop && go vet ./...
+	$(MAKE) lint
+
+.PHONY: lint
+lint: ## Run staticcheck
+	$(STATICCHECK) ./...
+
+.PHONY: fmt
+fmt: ## Format the code
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: bench
+bench: ## Run the benchmarks; BENCH=pattern chooses
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz the URL parser for FUZZTIME
+	go test -run '^$$' -fuzz FuzzParseURL -fuzztime $(FUZZTIME) ./dbfx
+
+.PHONY: cover
+cover: ## Show the coverage of the library by all tests
+	go test -coverpkg=./dbfx/... -coverprofile=cover.out ./... && go tool cover -func=cover.out | tail -n 1
