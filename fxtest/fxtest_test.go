@@ -2,7 +2,6 @@ package fxtest_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,47 +16,40 @@ import (
 	"github.com/sergas/dbkit/fxtest"
 )
 
-// child runs one test of this binary in a process of its own.
-func child(ctx context.Context, test string, env ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+test+"$", "-test.v")
+// child runs this very test in a process of its own, where childPart is true.
+func child(t *testing.T, env ...string) *exec.Cmd {
+	top, _, _ := strings.Cut(t.Name(), "/")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+top+"$", "-test.v")
 	for _, pair := range os.Environ() {
 		if !strings.HasPrefix(pair, "CI=") && !strings.HasPrefix(pair, "DBFX_TEST_") {
 			cmd.Env = append(cmd.Env, pair)
 		}
 	}
-	cmd.Env = append(cmd.Env, append(env, "FXTEST_CHILD="+test)...)
+	cmd.Env = append(cmd.Env, append(env, "FXTEST_CHILD=1")...)
 	return cmd
 }
 
-// isChild skips a test that only a parent test may run.
-func isChild(t *testing.T) {
-	t.Helper()
-	if os.Getenv("FXTEST_CHILD") != t.Name() {
-		t.SkipNow() // its parent runs it
-	}
-}
-
-func TestChild_HoldsAServer(t *testing.T) {
-	isChild(t)
-	fxtest.Postgres(t)
-	pid, dir := fxtest.Postmaster(t)
-	fmt.Printf("\nserver %d %s\n", pid, dir)
-	switch os.Getenv("FXTEST_END") {
-	case "panic":
-		panic("the test binary panics")
-	case "exit":
-		os.Exit(0)
-	}
-	select {} // until it is killed
-}
+func childPart() bool { return os.Getenv("FXTEST_CHILD") == "1" }
 
 func TestPostgres_ServerEndsWithItsProcess(t *testing.T) {
+	if childPart() {
+		fxtest.Postgres(t)
+		pid, dir := fxtest.Postmaster(t)
+		fmt.Printf("\nserver %d %s\n", pid, dir)
+		switch os.Getenv("FXTEST_END") {
+		case "panic":
+			panic("the test binary panics")
+		case "exit":
+			os.Exit(0)
+		}
+		select {} // until it is killed
+	}
 	t.Parallel()
 	fxtest.Postmaster(t) // skips where there is no private server
 	for _, end := range []string{"kill", "panic", "exit"} {
 		t.Run(end, func(t *testing.T) {
 			t.Parallel()
-			cmd := child(t.Context(), "TestChild_HoldsAServer", "FXTEST_END="+end)
+			cmd := child(t, "FXTEST_END="+end)
 			out, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -92,23 +84,22 @@ func TestPostgres_ServerEndsWithItsProcess(t *testing.T) {
 	}
 }
 
-func TestChild_WantsPostgres(t *testing.T) {
-	isChild(t)
-	fxtest.Postgres(t)
-}
-
 func TestPostgres_SkipsOrFailsWithoutAServer(t *testing.T) {
+	if childPart() {
+		fxtest.Postgres(t)
+		return
+	}
 	t.Parallel()
 	tests := map[string]struct{ env, wantIn string }{
-		"Locally":  {"X=", "--- SKIP: TestChild_WantsPostgres"},
-		"CI":       {"CI=true", "--- FAIL: TestChild_WantsPostgres"},
-		"Required": {"DBFX_TEST_REQUIRE_POSTGRES=1", "--- FAIL: TestChild_WantsPostgres"},
+		"Locally":  {"X=", "--- SKIP: TestPostgres_Skips"},
+		"CI":       {"CI=true", "--- FAIL: TestPostgres_Skips"},
+		"Required": {"DBFX_TEST_REQUIRE_POSTGRES=1", "--- FAIL: TestPostgres_Skips"},
 		"BadURL":   {"DBFX_TEST_POSTGRES_URL=mysql://u:hunter2@h/d", "DBFX_TEST_POSTGRES_URL: want"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, _ := child(t.Context(), "TestChild_WantsPostgres", "DBFX_TEST_PGBIN=/nowhere", tt.env).CombinedOutput()
+			out, _ := child(t, "DBFX_TEST_PGBIN=/nowhere", tt.env).CombinedOutput()
 			if !strings.Contains(string(out), tt.wantIn) || strings.Contains(string(out), "hunter2") {
 				t.Errorf("want %q in\n%s", tt.wantIn, out)
 			}
@@ -116,29 +107,32 @@ func TestPostgres_SkipsOrFailsWithoutAServer(t *testing.T) {
 	}
 }
 
-func TestChild_LeaksAConnection(t *testing.T) {
-	isChild(t)
-	cfg := fxtest.Postgres(t)
-	if _, err := pgx.Connect(t.Context(), cfg.URL()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestPostgres_LeakedConnectionFailsItsTest(t *testing.T) {
+	if childPart() {
+		cfg := fxtest.Postgres(t)
+		if _, err := pgx.Connect(t.Context(), cfg.URL()); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	t.Parallel()
 	fxtest.Postmaster(t)
-	out, err := child(t.Context(), "TestChild_LeaksAConnection").CombinedOutput()
+	out, err := child(t).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "left 1 connections") {
 		t.Errorf("got %v\n%s", err, out)
 	}
 }
 
 func TestPostgres_ExternalServer(t *testing.T) {
+	if childPart() {
+		fxtest.Postgres(t)
+		return
+	}
 	t.Parallel()
 	fxtest.Postmaster(t)
 	cfg := fxtest.NewServer(t).Database(t)
-	out, err := child(t.Context(), "TestChild_WantsPostgres", "DBFX_TEST_POSTGRES_URL="+cfg.URL()).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestChild_WantsPostgres") {
+	out, err := child(t, "DBFX_TEST_POSTGRES_URL="+cfg.URL()).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestPostgres_ExternalServer") {
 		t.Errorf("got %v\n%s", err, out)
 	}
 }

@@ -32,7 +32,7 @@ var module = fx.Module("app",
 )
 
 func serve(stderr io.Writer) int {
-	log, err := zap.NewProduction()
+	log, err := zap.NewProduction(zap.AddStacktrace(zapcore.DPanicLevel))
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitFailure
