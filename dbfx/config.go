@@ -109,6 +109,16 @@ type Config struct {
 	// can be twice that. Defaults to 64. Environment: SQLITE_CACHE_MB.
 	SQLiteCacheMB int
 
+	// SQLiteMmapMB is how much of the file is read through a memory map, in MiB: up
+	// to 1.8 times as fast for range reads, but an I/O error or a truncated file
+	// then ends the process with SIGBUS. Defaults to 0. Environment: SQLITE_MMAP_MB.
+	SQLiteMmapMB int
+
+	// SQLiteStatementCache is how many prepared statements each connection keeps,
+	// about 4 kB each. 0 keeps none. Defaults to 128. Environment:
+	// SQLITE_STATEMENT_CACHE.
+	SQLiteStatementCache int
+
 	// SQLiteSynchronous is normal, which survives the death of the process, or
 	// full, which survives a power loss too and costs about five times as much a
 	// commit. Defaults to normal. Environment: SQLITE_SYNCHRONOUS.
@@ -148,6 +158,7 @@ func DefaultConfig() Config {
 		TokenPersistenceEnabled: true,
 		SQLiteBusyTimeout:       5 * time.Second,
 		SQLiteCacheMB:           64,
+		SQLiteStatementCache:    128,
 		SQLiteSynchronous:       "normal",
 		SQLiteFileMode:          0o600,
 	}

@@ -48,15 +48,16 @@ func newPostgres(cfg Config, loc location, trace *engine.Trace) *postgres.Engine
 
 func newSQLite(cfg Config, loc location, trace *engine.Trace) *sqlite.Engine {
 	opt := sqlite.Options{
-		Path:        loc.path,
-		Memory:      loc.path == memoryPath,
-		Setting:     "DATABASE_PATH",
-		FileMode:    cfg.SQLiteFileMode,
-		MaxConns:    cfg.SQLiteMaxConns,
-		BusyTimeout: cfg.SQLiteBusyTimeout,
-		Pragmas:     cfg.pragmas(),
-		ReadPragmas: cfg.readPragmas(),
-		Trace:       trace,
+		Path:           loc.path,
+		Memory:         loc.path == memoryPath,
+		Setting:        "DATABASE_PATH",
+		FileMode:       cfg.SQLiteFileMode,
+		MaxConns:       cfg.SQLiteMaxConns,
+		BusyTimeout:    cfg.SQLiteBusyTimeout,
+		StatementCache: cfg.SQLiteStatementCache,
+		Pragmas:        cfg.pragmas(),
+		ReadPragmas:    cfg.readPragmas(),
+		Trace:          trace,
 	}
 	if loc.unknown != "" {
 		opt.Warnings = []string{fmt.Sprintf("DATABASE_URL: the scheme %q is not supported; using SQLite at DATABASE_PATH", loc.unknown)}

@@ -22,7 +22,7 @@ func (c Config) pragmas() []sqlite.Pragma {
 		synchronous = "2"
 	}
 	cache := strconv.Itoa(-1024 * c.SQLiteCacheMB)
-	return []sqlite.Pragma{
+	list := []sqlite.Pragma{
 		{Name: "busy_timeout", Value: wait, Want: wait},                      // first: those below may meet a lock
 		{Name: "journal_mode", Value: "wal", Want: journal},                  // readers and the writer do not wait for each other
 		{Name: "synchronous", Value: c.SQLiteSynchronous, Want: synchronous}, // normal: 28 times the commits of the default
@@ -31,6 +31,11 @@ func (c Config) pragmas() []sqlite.Pragma {
 		{Name: "temp_store", Value: "memory", Want: "2"},                     // no files beside the database
 		{Name: "journal_size_limit", Value: "67108864", Want: "67108864"},    // a reader that held the WAL leaves no 75 MB behind
 	}
+	if c.SQLiteMmapMB > 0 && !c.inMemory() {
+		mmap := strconv.Itoa(c.SQLiteMmapMB << 20)
+		list = append(list, sqlite.Pragma{Name: "mmap_size", Value: mmap, Want: mmap})
+	}
+	return list
 }
 
 // readPragmas are those of View's connections, which write nothing: a smaller

@@ -52,6 +52,8 @@ var settings = []setting{
 	whole("SQLITE_MAX_CONNS", tuning, 0, 1000, func(c *Config) *int { return &c.SQLiteMaxConns }),
 	duration("SQLITE_BUSY_TIMEOUT", 0, func(c *Config) *time.Duration { return &c.SQLiteBusyTimeout }),
 	whole("SQLITE_CACHE_MB", tuning, 1, 1<<20, func(c *Config) *int { return &c.SQLiteCacheMB }),
+	whole("SQLITE_MMAP_MB", tuning, 0, 1<<20, func(c *Config) *int { return &c.SQLiteMmapMB }),
+	whole("SQLITE_STATEMENT_CACHE", tuning, 0, 1<<16, func(c *Config) *int { return &c.SQLiteStatementCache }),
 	choice("SQLITE_SYNCHRONOUS", tuning, []string{"normal", "full"}, func(c *Config) *string { return &c.SQLiteSynchronous }),
 	fileMode("SQLITE_FILE_MODE", func(c *Config) *os.FileMode { return &c.SQLiteFileMode }),
 	flag("SQL_ECHO", shared, func(c *Config) *bool { return &c.SQLEcho }),

@@ -24,10 +24,12 @@ type Options struct {
 	FileMode    os.FileMode
 	MaxConns    int // 0 chooses
 	BusyTimeout time.Duration
-	Pragmas     []Pragma // for every connection of the handle, in order
-	ReadPragmas []Pragma // for View's connections
-	Warnings    []string
-	Trace       *engine.Trace
+	// StatementCache is how many prepared statements a connection keeps.
+	StatementCache int
+	Pragmas        []Pragma // for every connection of the handle, in order
+	ReadPragmas    []Pragma // for View's connections
+	Warnings       []string
+	Trace          *engine.Trace
 }
 
 // Pragma is one PRAGMA that a connection runs when it opens.
@@ -108,7 +110,7 @@ func (e *Engine) Reader() engine.Handle {
 // mode=rw: a database that vanished after the start is an error, not a new and
 // empty one.
 func (e *Engine) dsn() string {
-	const driver = "_txlock=immediate&_time_format=sqlite&_timezone=UTC&_error_rc=1"
+	const driver = "_txlock=immediate&_time_format=sqlite&_timezone=UTC&_error_rc=1" // times: see bind
 	if e.opt.Memory {
 		return ":memory:?" + driver
 	}

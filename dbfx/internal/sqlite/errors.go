@@ -13,13 +13,14 @@ import (
 
 // SQLite's result codes, https://www.sqlite.org/rescode.html.
 const (
-	codeBusy     = 5
-	codeLocked   = 6
-	codeNoMem    = 7
-	codeReadOnly = 8
-	codeIOErr    = 10
-	codeCorrupt  = 11
-	codeNotADB   = 26
+	codeBusy      = 5
+	codeLocked    = 6
+	codeNoMem     = 7
+	codeReadOnly  = 8
+	codeInterrupt = 9
+	codeIOErr     = 10
+	codeCorrupt   = 11
+	codeNotADB    = 26
 
 	codeCheck      = 275
 	codeForeignKey = 787

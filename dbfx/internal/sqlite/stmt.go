@@ -23,33 +23,20 @@ type stmt struct {
 
 // ExecContext implements driver.StmtExecContext.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	leave, err := s.conn.enter(ctx, s.query)
+	call, err := s.conn.enter(ctx, s.query, args)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
-	start := s.conn.engine.opt.Trace.Begin()
-	result, err := s.rawStmt.ExecContext(ctx, args)
-	if result == nil {
-		result = driver.RowsAffected(0)
-	}
-	s.conn.state.note(err)
-	s.conn.engine.opt.Trace.Exec(ctx, s.query, args, start, result, err)
-	if err != nil {
-		return nil, err
-	}
-	return result, nil
+	return s.conn.exec(ctx, s.query, args, call, s.rawStmt)
 }
 
 // QueryContext implements driver.StmtQueryContext.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	leave, err := s.conn.enter(ctx, s.query)
+	call, err := s.conn.enter(ctx, s.query, args)
 	if err != nil {
 		return nil, err
 	}
-	start := s.conn.engine.opt.Trace.Begin()
-	raw, err := s.rawStmt.QueryContext(ctx, args)
-	return s.conn.rows(ctx, s.query, args, start, leave, raw, err)
+	return s.conn.query(ctx, s.query, args, call, s.rawStmt)
 }
 
 // rawRows is the driver's result.
@@ -62,55 +49,56 @@ type rawRows interface {
 	driver.RowsColumnTypeScanType
 }
 
-// rows is a result that reports the errors of its rows and frees the write gate
-// when it is closed.
+// rows is a result that reports the errors of its rows, ends with its context,
+// and gives back the write gate and the statement when it is closed.
 type rows struct {
 	rawRows
-	conn  *conn
-	ctx   context.Context
-	query string
-	args  []driver.NamedValue
-	start time.Time
-	leave func()
-	count int64
-	err   error
-}
-
-// rows wraps what a query gave.
-func (c *conn) rows(ctx context.Context, query string, args []driver.NamedValue, start time.Time, leave func(),
-	raw driver.Rows, err error,
-) (driver.Rows, error) {
-	if err != nil {
-		leave()
-		c.state.note(err)
-		c.engine.opt.Trace.End(ctx, query, args, start, -1, err)
-		return nil, err
-	}
-	return &rows{
-		rawRows: raw.(rawRows), conn: c, ctx: ctx, query: query, args: args, start: start, leave: leave,
-	}, nil
+	conn   *conn
+	ctx    context.Context
+	query  string
+	args   []driver.NamedValue
+	start  time.Time
+	leave  func()
+	watch  *watch
+	stmt   rawStmt // the cache's
+	cached bool
+	kinds  []kind
+	count  int64
+	err    error
 }
 
 // Next implements driver.Rows.
 func (r *rows) Next(dest []driver.Value) error {
 	err := r.rawRows.Next(dest)
-	if err == nil {
+	switch err {
+	case nil:
 		r.count++
-	} else if err != io.EOF {
+		convert(dest, r.kinds)
+	case io.EOF:
+	default:
+		err = because(r.ctx, err)
 		r.err = err
-		r.conn.state.note(err)
 	}
 	return err
 }
 
 // Close implements driver.Rows.
 func (r *rows) Close() error {
-	err := r.rawRows.Close()
-	r.conn.state.note(err)
-	r.leave()
+	err := because(r.ctx, r.rawRows.Close())
 	if r.err == nil {
 		r.err = err
 	}
-	r.conn.engine.opt.Trace.End(r.ctx, r.query, r.args, r.start, r.count, r.err)
+	r.finish(r.err, r.count)
 	return err
+}
+
+// finish ends the result with err.
+func (r *rows) finish(err error, count int64) {
+	r.watch.end()
+	if r.cached {
+		r.conn.release(r.query, r.stmt, err)
+	}
+	r.conn.state.note(err)
+	r.leave()
+	r.conn.engine.opt.Trace.End(r.ctx, r.query, r.args, r.start, count, err)
 }
