@@ -91,7 +91,7 @@ func (r *transaction) checkout(start time.Time, readOnly bool) error {
 		}
 		r.conn, r.wait = conn, time.Since(start)
 		if err = conn.Raw(r.connect); err == nil {
-			r.link.Bind(r.pool.gate != nil)
+			r.link.Bind(r.options.name)
 			r.tx, err = conn.BeginTx(r.own, &sql.TxOptions{Isolation: r.options.isolation, ReadOnly: readOnly})
 		}
 		if err == nil || r.own.Err() != nil || r.sessions.engine.Classify(err).Kind != engine.Lost {
@@ -122,7 +122,7 @@ func (r *transaction) connect(conn any) error {
 // noLink stands for a connection that is not dbfx's: a replaced *sql.DB.
 type noLink struct{}
 
-func (noLink) Bind(bool)              {}
+func (noLink) Bind(string)            {}
 func (noLink) Permit()                {}
 func (noLink) Unbind()                {}
 func (noLink) State() engine.State    { return engine.State{} }

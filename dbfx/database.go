@@ -213,11 +213,17 @@ func (d *Database) try(ctx context.Context) error {
 	if err := d.main.PingContext(ctx); err != nil {
 		return err
 	}
-	if err := d.engine.Verify(ctx, d.main); err != nil {
+	notes, err := d.engine.Verify(ctx, d.main)
+	if err != nil {
 		return err
 	}
 	if d.reader != nil {
-		return d.reader.PingContext(ctx)
+		if err := d.reader.PingContext(ctx); err != nil {
+			return err
+		}
+	}
+	for _, note := range notes {
+		d.log.Warn(note)
 	}
 	return nil
 }

@@ -1,8 +1,16 @@
 package fxtest_test
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sergas/dbkit/dbfx"
@@ -112,5 +120,285 @@ func TestSQLite_AVanishedFileIsNotReplacedByAnEmptyOne(t *testing.T) {
 	defer func() { _ = first.Close() }()
 	if err := app.DB.PingContext(t.Context()); err == nil {
 		t.Error("a new connection made a new and empty database")
+	}
+}
+
+func TestBackup_IsOfOneMomentWhileTheServiceWrites(t *testing.T) {
+	t.Parallel()
+	app := fxtest.New(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := app.DB.ExecContext(ctx, `create table kv (k text, v integer); insert into kv
+		select hex(randomblob(200)), 0 from (with recursive n(i) as (select 1 union all select i + 1 from n where i < 40000) select i from n)`); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 2 { // each commit adds one to every row
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_ = app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+					_, err := tx.ExecContext(ctx, "update kv set v = v + 1")
+					return err
+				})
+			}
+		})
+	}
+	path := filepath.Join(t.TempDir(), "copy of it.db")
+	calls, last, total := 0, 0, 0
+	err := app.Schema.Backup(ctx, path, func(done, of int) { calls, last, total = calls+1, done, of })
+	cancel()
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if calls < 2 || last != total || total == 0 {
+		t.Errorf("progress: %d calls, %d of %d pages", calls, last, total)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("got %v, %v", info, err)
+	}
+	cfg := dbfx.DefaultConfig()
+	cfg.SQLitePath = path
+	restored := fxtest.New(t, fxtest.Use(cfg))
+	var rows, versions int
+	var check string
+	query := "select count(*), count(distinct v) from kv"
+	if err := restored.DB.QueryRowContext(t.Context(), query).Scan(&rows, &versions); err != nil || rows != 40000 || versions != 1 {
+		t.Errorf("got %d rows of %d moments, %v", rows, versions, err)
+	}
+	if err := restored.DB.QueryRowContext(t.Context(), "pragma integrity_check").Scan(&check); err != nil || check != "ok" {
+		t.Errorf("integrity_check: %q, %v", check, err)
+	}
+	if err := app.Schema.Backup(t.Context(), path, nil); err == nil || !strings.Contains(err.Error(), "exists") {
+		t.Errorf("over a file: got %v", err)
+	}
+	ended, end := context.WithCancelCause(t.Context())
+	other := path + "2"
+	err = app.Schema.Backup(ended, other, func(int, int) { end(errBoom) })
+	wantIs(t, err, errBoom)
+	if left, _ := filepath.Glob(other + "*"); len(left) != 0 {
+		t.Errorf("a part was left: %v", left)
+	}
+}
+
+func TestBackup_IsRefusedOnPostgres(t *testing.T) {
+	t.Parallel()
+	app := fxtest.New(t, fxtest.Use(fxtest.Postgres(t)))
+	if err := app.Schema.Backup(t.Context(), filepath.Join(t.TempDir(), "x"), nil); err == nil || !strings.Contains(err.Error(), "pg_dump") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSQLite_StartSaysWhatItFound(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.SQLite(t)
+	first, err := dbfx.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.DB().ExecContext(t.Context(), "create table t (x)"); err != nil {
+		t.Fatal(err)
+	}
+	copied := fxtest.SQLite(t) // as a crash leaves it
+	for _, suffix := range []string{"", "-wal"} {
+		text, err := os.ReadFile(cfg.SQLitePath + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied.SQLitePath+suffix, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := first.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	supply, logs := logger()
+	app := fxtest.New(t, fxtest.Use(copied), supply)
+	var all strings.Builder
+	for _, entry := range logs.All() {
+		all.WriteString(entry.Message + "\n")
+	}
+	if !contains(all.String(), "-wal with ", "can be read by every user") {
+		t.Errorf("got\n%s", all.String())
+	}
+	if _, err := app.DB.ExecContext(t.Context(), "select x from t"); err != nil {
+		t.Error("what the log held is lost:", err)
+	}
+}
+
+func TestSQLite_KilledProcessLosesNothingItAcknowledged(t *testing.T) {
+	if childPart() {
+		cfg := dbfx.DefaultConfig()
+		cfg.SQLitePath = os.Getenv("FXTEST_PATH")
+		db, err := dbfx.Open(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; ; i++ { // until it is killed
+			key := fmt.Sprintf("%d-%d", os.Getpid(), i)
+			err := db.Sessions().Run(context.Background(), func(ctx context.Context, tx *dbfx.Session) error {
+				_, err := tx.ExecContext(ctx, "insert into kv values ($1, 1)", key)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Printf("ack %s\n", key)
+		}
+	}
+	t.Parallel()
+	cfg := fxtest.SQLite(t)
+	first, err := dbfx.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.DB().ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	acknowledged := map[string]bool{}
+	for range 50 {
+		cmd := child(t, "FXTEST_PATH="+cfg.SQLitePath)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		stopAt := 1 + rand.IntN(300)
+		lines := bufio.NewScanner(out)
+		for n := 0; lines.Scan(); {
+			if key, ok := strings.CutPrefix(lines.Text(), "ack "); ok {
+				acknowledged[key] = true
+				if n++; n == stopAt {
+					_ = cmd.Process.Kill() // what it still printed is read on
+				}
+			}
+		}
+		_ = cmd.Wait()
+		db, err := dbfx.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var check string
+		if err := db.DB().QueryRowContext(t.Context(), "pragma integrity_check").Scan(&check); err != nil || check != "ok" {
+			t.Errorf("integrity_check: %q, %v", check, err)
+		}
+		there := map[string]bool{}
+		rows, err := db.DB().QueryContext(t.Context(), "select k from kv")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			var k string
+			if err := rows.Scan(&k); err != nil {
+				t.Error(err)
+			}
+			there[k] = true
+		}
+		_ = rows.Close()
+		for key := range acknowledged {
+			if !there[key] {
+				t.Fatalf("row %s was acknowledged and is gone", key)
+			}
+		}
+		if err := db.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d acknowledged rows are there after 50 kills", len(acknowledged))
+}
+
+func TestSQLite_ManyProcessesOpenANewFileAtOnce(t *testing.T) {
+	if childPart() {
+		cfg := dbfx.DefaultConfig()
+		cfg.SQLitePath = os.Getenv("FXTEST_PATH")
+		for _, err := os.Stat(os.Getenv("FXTEST_GO")); err != nil; _, err = os.Stat(os.Getenv("FXTEST_GO")) {
+			runtime.Gosched()
+		}
+		db, err := dbfx.Open(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			if _, err := db.DB().Exec("create table if not exists t (x); insert into t values (1)"); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := db.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	t.Parallel()
+	for range 3 {
+		cfg, signal := fxtest.SQLite(t), filepath.Join(t.TempDir(), "go")
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if out, err := child(t, "FXTEST_PATH="+cfg.SQLitePath, "FXTEST_GO="+signal).CombinedOutput(); err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+			})
+		}
+		if err := os.WriteFile(signal, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		var n int
+		app := fxtest.New(t, fxtest.Use(cfg))
+		if err := app.DB.QueryRowContext(t.Context(), "select count(*) from t").Scan(&n); err != nil || n != 160 {
+			t.Errorf("got %d rows, %v, want 160", n, err)
+		}
+	}
+}
+
+func TestSQLite_WritersInOneProcessNeverMeetABusyDatabase(t *testing.T) {
+	t.Parallel()
+	app := fxtest.New(t)
+	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text, v integer); insert into kv values ('n', 0)"); err != nil {
+		t.Fatal(err)
+	}
+	const writers, each = 32, 30
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for range each {
+				var err error
+				switch w % 4 {
+				case 0:
+					err = app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+						_, err := tx.ExecContext(ctx, "update kv set v = v + 1")
+						return err
+					})
+				case 1:
+					_, err = app.DB.ExecContext(t.Context(), "update kv set v = v + 1")
+				case 2:
+					err = app.DB.QueryRowContext(t.Context(), "update kv set v = v + 1 returning v").Scan(new(int))
+				case 3:
+					var tx *sql.Tx
+					if tx, err = app.DB.BeginTx(t.Context(), nil); err == nil {
+						_, _ = tx.ExecContext(t.Context(), "update kv set v = v + 1")
+						err = tx.Commit()
+					}
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				if err := app.Sessions.View(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+					return tx.QueryRowContext(ctx, "select v from kv").Scan(new(int))
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var n int
+	if err := app.DB.QueryRowContext(t.Context(), "select v from kv").Scan(&n); err != nil || n != writers*each {
+		t.Errorf("got %d, %v, want %d", n, err, writers*each)
 	}
 }

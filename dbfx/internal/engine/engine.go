@@ -26,8 +26,8 @@ type Engine interface {
 
 	// Prepare does what must be done before the first connection.
 	Prepare(ctx context.Context) error
-	// Verify checks the opened database and tunes it.
-	Verify(ctx context.Context, db *sql.DB) error
+	// Verify checks the opened database and tunes it. The notes are for the log.
+	Verify(ctx context.Context, db *sql.DB) (notes []string, err error)
 	// Finish does what is best done just before the close.
 	Finish(ctx context.Context, db *sql.DB) error
 	// StartError says of an error of the start whether the same try can succeed
@@ -44,6 +44,8 @@ type Engine interface {
 	SupportsIsolation(level sql.IsolationLevel) error
 	// DropAll drops every object of the current schema.
 	DropAll(ctx context.Context, tx Execer) error
+	// Backup copies the database that the driver's connection conn reads.
+	Backup(ctx context.Context, conn any, path string, progress func(done, total int)) error
 	// LockSchema keeps other processes from changing the schema until the
 	// transaction ends.
 	LockSchema(ctx context.Context, tx Execer) error
@@ -118,9 +120,8 @@ type Fault struct {
 // Link is a driver connection as a session sees it. A session reaches it through
 // sql.Conn.Raw.
 type Link interface {
-	// Bind begins a session's hold of the connection; gated says that the
-	// session has the handle's Gate.
-	Bind(gated bool)
+	// Bind begins the hold of the connection by a session of this name.
+	Bind(session string)
 	// Permit lets the next Commit commit. Without it the Commit of a bound
 	// connection rolls back: a session alone may commit what it will report on.
 	Permit()

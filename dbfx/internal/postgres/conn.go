@@ -174,7 +174,7 @@ func (c *conn) forget() {
 }
 
 // Bind implements engine.Link.
-func (c *conn) Bind(bool) {
+func (c *conn) Bind(string) {
 	c.bound, c.permit = true, false
 	c.forget()
 }

@@ -4,6 +4,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -141,10 +142,15 @@ func (e *Engine) Prepare(context.Context) error {
 }
 
 // Verify implements engine.Engine.
-func (e *Engine) Verify(context.Context, *sql.DB) error { return nil }
+func (e *Engine) Verify(context.Context, *sql.DB) ([]string, error) { return nil, nil }
 
 // Finish implements engine.Engine.
 func (e *Engine) Finish(context.Context, *sql.DB) error { return nil }
+
+// Backup implements engine.Engine.
+func (e *Engine) Backup(context.Context, any, string, func(done, total int)) error {
+	return errors.New("PostgreSQL is backed up with pg_dump or pg_basebackup")
+}
 
 // Savepoint implements engine.Engine. SET TRANSACTION READ ONLY ends with the
 // savepoint that it stands in.

@@ -41,10 +41,10 @@ type conn struct {
 	engine *Engine
 	reader bool
 
-	bound  bool // a session has it
-	gated  bool // and the write gate
-	permit bool // and commits
-	loose  bool // a BEGIN came as a statement, and so may be open still
+	bound   bool // a session has it
+	permit  bool // and commits
+	session string
+	loose   bool // a BEGIN came as a statement, and so may be open still
 
 	db    uintptr // for interrupts; 0 where it is not known
 	cache *cache
@@ -289,18 +289,28 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 // bareWrite is the holder of the gate that is no session.
 const bareWrite = "a write through *sql.DB"
 
-// queue takes the write gate for a write that no session and no transaction
-// covers. It waits no longer than the busy timeout: the holder may be the very
+// queue takes the write gate for a transaction that writes, or for a bare write
+// in none. Who has the gate has its connection already, and so never waits for
+// one that waits for the gate.
+//
+// A session waits as long as its context allows, which POOL_TIMEOUT bounds. A
+// bare write waits no longer than the busy timeout: the holder may be the very
 // goroutine that asks.
 func (c *conn) queue(ctx context.Context, write bool) (leave func(), err error) {
-	if !write || c.reader || c.gated || c.engine.opt.Memory {
+	if !write || c.reader || c.engine.opt.Memory {
 		return func() {}, nil
 	}
-	gate, start := c.engine.gate, time.Now()
+	gate := c.engine.gate
+	if c.bound {
+		if err := gate.Enter(ctx, c.session); err != nil {
+			return nil, err
+		}
+		return gate.Leave, nil
+	}
+	start := time.Now()
 	bounded, cancel := context.WithTimeoutCause(ctx, c.engine.opt.BusyTimeout, errBusyTimeout)
 	defer cancel()
-	err = gate.Enter(bounded, bareWrite)
-	if err == nil {
+	if err := gate.Enter(bounded, bareWrite); err == nil {
 		return gate.Leave, nil
 	}
 	if ctx.Err() != nil {
@@ -321,13 +331,13 @@ func (c *conn) queue(ctx context.Context, write bool) (leave func(), err error) 
 }
 
 // Bind implements engine.Link.
-func (c *conn) Bind(gated bool) { c.bound, c.gated, c.permit = true, gated, false }
+func (c *conn) Bind(session string) { c.bound, c.permit, c.session = true, false, session }
 
 // Permit implements engine.Link.
 func (c *conn) Permit() { c.permit = true }
 
 // Unbind implements engine.Link.
-func (c *conn) Unbind() { c.bound, c.gated, c.permit = false, false, false }
+func (c *conn) Unbind() { c.bound, c.permit = false, false }
 
 // State implements engine.Link.
 func (c *conn) State() engine.State { return c.state.read() }
