@@ -22,25 +22,39 @@ type Gate struct {
 // NewGate makes a Gate for n holders.
 func NewGate(n int) *Gate { return &Gate{slots: make(chan struct{}, n)} }
 
-// Enter waits for a place until ctx ends. holder is told to those who wait too
-// long. A nil Gate is always open.
-func (g *Gate) Enter(ctx context.Context, holder string) error {
+// TryEnter enters if there is a place. A nil Gate is always open. holder is told
+// to those who wait too long.
+func (g *Gate) TryEnter(holder string) bool {
 	if g == nil {
+		return true
+	}
+	select {
+	case g.slots <- struct{}{}:
+		g.entered(holder)
+		return true
+	default:
+		return false
+	}
+}
+
+// Enter waits for a place until ctx ends; a free place goes before an ended ctx.
+func (g *Gate) Enter(ctx context.Context, holder string) error {
+	if g.TryEnter(holder) {
 		return nil
 	}
 	select {
-	case g.slots <- struct{}{}: // a free place goes before an ended context
-	default:
-		select {
-		case g.slots <- struct{}{}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	case g.slots <- struct{}{}:
+		g.entered(holder)
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
+}
+
+func (g *Gate) entered(holder string) {
 	g.mu.Lock()
 	g.holder, g.since = holder, time.Now()
 	g.mu.Unlock()
-	return nil
 }
 
 // Leave gives the place back.

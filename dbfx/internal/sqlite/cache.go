@@ -3,28 +3,55 @@ package sqlite
 import (
 	"container/list"
 	"hash/maphash"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // longestCached is the longest SQL that is worth keeping: longer ones are
 // generated, and differ each time.
 const longestCached = 8 << 10
 
+// plan is what is known of a statement's text, and the prepared statement where
+// the cache keeps one.
+type plan struct {
+	query   string
+	word    string // its first
+	writes  bool
+	params  int  // positional parameters
+	counted bool // whether params is known
+
+	stmt    rawStmt
+	busy    bool // in use: the same SQL nested in itself gets another statement
+	element *list.Element
+}
+
+func newPlan(query string) plan {
+	p := plan{query: query, word: engine.Keyword(query)}
+	p.writes = writes(p.word, query)
+	p.params, p.counted = parameters(query)
+	return p
+}
+
+// cacheable reports whether the statement may be kept. DDL, PRAGMA and BEGIN
+// pass by.
+func (p *plan) cacheable() bool {
+	switch p.word {
+	case "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES":
+		return len(p.query) <= longestCached
+	}
+	return false
+}
+
 // cache keeps prepared statements of one connection, the last used ones. It has
 // no lock, as a connection has one user at a time.
 //
-// A statement is out of the cache while it is in use, so the same SQL nested in
-// itself gets a second one. SQL is taken in at its second sight: statements that
-// never come again would cost 15 to 20 % more.
+// SQL is taken in at its second sight: statements that never come again would
+// cost 15 to 20 % more.
 type cache struct {
-	size    int
-	entries map[string]*list.Element
-	order   *list.List // of *entry, the last used first
-	seen    [512]uint64
-}
-
-type entry struct {
-	query string
-	stmt  rawStmt
+	size  int
+	plans map[string]*plan
+	order *list.List // of *plan, the last used first
+	seen  [512]uint64
 }
 
 var seed = maphash.MakeSeed()
@@ -33,38 +60,69 @@ func newCache(size int) *cache {
 	if size <= 0 {
 		return nil
 	}
-	return &cache{size: size, entries: make(map[string]*list.Element, size), order: list.New()}
+	return &cache{size: size, plans: make(map[string]*plan, size), order: list.New()}
 }
 
-// take returns the statement of query, or says whether it is worth preparing.
-func (c *cache) take(query string) (stmt rawStmt, prepare bool) {
-	if c == nil || len(query) > longestCached {
-		return nil, false
+// find returns the plan of query if its statement is kept and free.
+func (c *cache) find(query string) *plan {
+	if c == nil {
+		return nil
 	}
-	if element, ok := c.entries[query]; ok {
-		c.order.Remove(element)
-		delete(c.entries, query)
-		return element.Value.(*entry).stmt, false
+	p := c.plans[query]
+	if p == nil || p.busy {
+		return nil
 	}
-	hash := maphash.String(seed, query)
+	return p
+}
+
+// wants reports whether a statement that is not kept is worth it now.
+func (c *cache) wants(p *plan) bool {
+	if c == nil || !p.cacheable() || c.plans[p.query] != nil {
+		return false
+	}
+	hash := maphash.String(seed, p.query)
 	slot := &c.seen[hash%uint64(len(c.seen))]
 	known := *slot == hash
 	*slot = hash
-	return nil, known
+	return known
 }
 
-// put takes back a statement that is no longer in use.
-func (c *cache) put(query string, stmt rawStmt) {
-	if _, ok := c.entries[query]; ok { // it was nested in itself
-		_ = stmt.Close()
-		return
+// add keeps a plan that has a statement, in the place of the one that was not
+// used for the longest time.
+func (c *cache) add(p plan) *plan {
+	if c.order.Len() >= c.size {
+		for e := c.order.Back(); e != nil; e = e.Prev() {
+			if old := e.Value.(*plan); !old.busy {
+				c.drop(old)
+				break
+			}
+		}
 	}
-	c.entries[query] = c.order.PushFront(&entry{query, stmt})
-	if c.order.Len() > c.size {
-		oldest := c.order.Remove(c.order.Back()).(*entry)
-		delete(c.entries, oldest.query)
-		_ = oldest.stmt.Close()
+	kept := &p
+	kept.element = c.order.PushFront(kept)
+	c.plans[p.query] = kept
+	return kept
+}
+
+// use marks p as in use.
+func (c *cache) use(p *plan) {
+	p.busy = true
+	c.order.MoveToFront(p.element)
+}
+
+// release ends the use of p. A statement that failed is closed: it may be of a
+// schema that is no more.
+func (c *cache) release(p *plan, err error) {
+	p.busy = false
+	if err != nil {
+		c.drop(p)
 	}
+}
+
+func (c *cache) drop(p *plan) {
+	_ = p.stmt.Close()
+	c.order.Remove(p.element)
+	delete(c.plans, p.query)
 }
 
 // close finalizes every statement; it must come before the connection's close.
@@ -72,19 +130,9 @@ func (c *cache) close() {
 	if c == nil {
 		return
 	}
-	for element := c.order.Front(); element != nil; element = element.Next() {
-		_ = element.Value.(*entry).stmt.Close()
+	for _, p := range c.plans {
+		_ = p.stmt.Close()
 	}
 	c.order.Init()
-	clear(c.entries)
-}
-
-// cacheable reports whether a statement that begins with word may be kept. DDL,
-// PRAGMA and BEGIN pass by.
-func cacheable(word string) bool {
-	switch word {
-	case "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES":
-		return true
-	}
-	return false
+	clear(c.plans)
 }

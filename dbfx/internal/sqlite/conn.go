@@ -61,39 +61,33 @@ func (c *conn) guard(hooks sqlite.HookRegisterer) {
 
 // ExecContext implements driver.ExecerContext.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	call, err := c.enter(ctx, query, args)
+	call, err := c.enter(ctx, query, args, true)
 	if err != nil {
 		return nil, err
 	}
-	return c.exec(ctx, query, args, call, nil)
+	return c.exec(ctx, args, call, nil)
 }
 
 // exec runs a statement: prepared, or else from the cache, or else as text.
-func (c *conn) exec(ctx context.Context, query string, args []driver.NamedValue, call call, prepared rawStmt) (result driver.Result, err error) {
-	defer call.leave()
+func (c *conn) exec(ctx context.Context, args []driver.NamedValue, call call, prepared rawStmt) (result driver.Result, err error) {
 	start := c.engine.opt.Trace.Begin()
 	inner, watch := c.watch(ctx, call.waits)
-	stmt, cached := prepared, false
-	if stmt == nil {
-		stmt, cached, err = c.cached(inner, query, call.word)
+	stmt := prepared
+	if call.kept != nil {
+		stmt = call.kept.stmt
 	}
-	switch {
-	case err != nil:
-	case stmt != nil:
+	if stmt != nil {
 		result, err = stmt.ExecContext(inner, args)
-	default:
-		result, err = c.rawConn.ExecContext(inner, query, args)
+	} else {
+		result, err = c.rawConn.ExecContext(inner, call.query, args)
 	}
 	watch.end()
-	if cached {
-		c.release(query, stmt, err)
-	}
 	err = because(ctx, err)
+	call.end(c, err)
 	if result == nil { // an empty statement; database/sql would panic on it
 		result = driver.RowsAffected(0)
 	}
-	c.state.note(err)
-	c.engine.opt.Trace.Exec(ctx, query, args, start, result, err)
+	c.engine.opt.Trace.Exec(ctx, call.query, args, start, result, err)
 	if err != nil {
 		return nil, err
 	}
@@ -102,66 +96,37 @@ func (c *conn) exec(ctx context.Context, query string, args []driver.NamedValue,
 
 // QueryContext implements driver.QueryerContext.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	call, err := c.enter(ctx, query, args)
+	call, err := c.enter(ctx, query, args, true)
 	if err != nil {
 		return nil, err
 	}
-	return c.query(ctx, query, args, call, nil)
+	return c.query(ctx, args, call, nil)
 }
 
 // query runs a query: prepared, or else from the cache, or else as text.
-func (c *conn) query(ctx context.Context, query string, args []driver.NamedValue, call call, prepared rawStmt) (driver.Rows, error) {
-	r := &rows{conn: c, ctx: ctx, query: query, args: args, leave: call.leave, start: c.engine.opt.Trace.Begin()}
+func (c *conn) query(ctx context.Context, args []driver.NamedValue, call call, prepared rawStmt) (driver.Rows, error) {
+	r := &rows{conn: c, ctx: ctx, call: call, args: args, start: c.engine.opt.Trace.Begin()}
 	inner, watch := c.watch(ctx, call.waits)
 	r.watch = watch
-	stmt, err := prepared, error(nil)
-	if stmt == nil {
-		if stmt, r.cached, err = c.cached(inner, query, call.word); r.cached {
-			r.stmt = stmt
-		}
+	stmt := prepared
+	if call.kept != nil {
+		stmt = call.kept.stmt
 	}
 	var raw driver.Rows
-	switch {
-	case err != nil:
-	case stmt != nil:
+	var err error
+	if stmt != nil {
 		raw, err = stmt.QueryContext(inner, args)
-	default:
-		raw, err = c.rawConn.QueryContext(inner, query, args)
+	} else {
+		raw, err = c.rawConn.QueryContext(inner, call.query, args)
 	}
 	if err != nil {
-		r.finish(because(ctx, err), -1)
-		return nil, because(ctx, err)
+		err = because(ctx, err)
+		r.finish(err, -1)
+		return nil, err
 	}
 	r.rawRows = raw.(rawRows)
 	r.kinds = kinds(r.rawRows)
 	return r, nil
-}
-
-// cached returns the cache's statement of query, prepared now if it is worth it;
-// nil where the text is to be run as it is.
-func (c *conn) cached(ctx context.Context, query, word string) (stmt rawStmt, cached bool, err error) {
-	if !cacheable(word) {
-		return nil, false, nil
-	}
-	stmt, prepare := c.cache.take(query)
-	if stmt != nil || !prepare {
-		return stmt, stmt != nil, nil
-	}
-	raw, err := c.rawConn.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, false, err
-	}
-	return raw.(rawStmt), true, nil
-}
-
-// release puts a statement back. One that failed is closed: it may be of a
-// schema that is no more.
-func (c *conn) release(query string, stmt rawStmt, err error) {
-	if err != nil {
-		_ = stmt.Close()
-		return
-	}
-	c.cache.put(query, stmt)
 }
 
 // Close implements driver.Conn.
@@ -183,7 +148,7 @@ func (c *conn) IsValid() bool {
 
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	if err := c.state.check(); err != nil {
+	if _, err := c.state.enter(); err != nil {
 		return nil, err
 	}
 	raw, err := c.rawConn.PrepareContext(ctx, query)
@@ -218,8 +183,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	}
 	if readOnly {
 		if err := c.SetReadOnly(true); err != nil {
-			leave()
-			return nil, err
+			return nil, err // leave is nil: a reader does not queue
 		}
 	}
 	start := c.engine.opt.Trace.Begin()
@@ -252,38 +216,85 @@ func (c *conn) ResetSession(ctx context.Context) error {
 
 // call is a statement that was let in.
 type call struct {
-	word  string // its first
-	leave func() // gives the write gate back
+	query string
+	kept  *plan  // the cache's, nil where the text is run as it is
+	leave func() // gives the write gate back; nil where it was not taken
 	waits bool   // it may wait for another process's lock
 }
 
-// enter queues a bare write, and refuses what has no transaction any more.
-func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue) (call, error) {
-	if err := c.state.check(); err != nil {
+// end gives back what the call holds, after its statement ended with err.
+func (k *call) end(c *conn, err error) {
+	if k.kept != nil {
+		c.cache.release(k.kept, err)
+	}
+	c.state.note(err)
+	if k.leave != nil {
+		k.leave()
+	}
+}
+
+// enter lets a statement in: it refuses what has no transaction any more, fits
+// the arguments, queues a bare write, and finds the prepared statement.
+func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue, keep bool) (call, error) {
+	inTx, err := c.state.enter()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
 		return call{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	var p plan
+	kept := c.cache.find(query)
+	if kept != nil {
+		p = *kept
+	} else {
+		p = newPlan(query)
+	}
+	if err := bind(&p, args); err != nil {
 		return call{}, err
 	}
-	if err := bind(query, args); err != nil {
-		return call{}, err
-	}
-	if c.bound {
+	if c.bound && kept == nil {
 		if err := engine.CheckControl(query); err != nil {
 			c.state.fail(err) // whoever asked for a ROLLBACK must not get a commit
 			return call{}, err
 		}
 	}
-	word := engine.Keyword(query)
-	if word == "BEGIN" || word == "SAVEPOINT" {
+	if p.word == "BEGIN" || p.word == "SAVEPOINT" {
 		c.loose = true
 	}
-	inTx := c.state.inTx()
-	write := writes(word, query) && !inTx
-	leave, err := c.queue(ctx, write)
 	// PRAGMA and ATTACH can meet a lock too; a read in WAL mode and what runs under
 	// BEGIN IMMEDIATE cannot.
-	return call{word: word, leave: leave, waits: !inTx && word != "SELECT" && word != "VALUES"}, err
+	k := call{query: query, waits: !inTx && p.word != "SELECT" && p.word != "VALUES"}
+	if p.writes && !inTx {
+		if k.leave, err = c.queue(ctx, true); err != nil {
+			return call{}, err
+		}
+	}
+	if keep {
+		k.kept, err = c.prepared(ctx, kept, p)
+	}
+	if err != nil {
+		k.end(c, because(ctx, err))
+		return call{}, err
+	}
+	return k, nil
+}
+
+// prepared returns the kept plan for use, or prepares one now if it is worth it.
+func (c *conn) prepared(ctx context.Context, kept *plan, p plan) (*plan, error) {
+	if kept == nil {
+		if !c.cache.wants(&p) {
+			return nil, nil
+		}
+		raw, err := c.rawConn.PrepareContext(ctx, p.query)
+		if err != nil {
+			return nil, err
+		}
+		p.stmt = raw.(rawStmt)
+		kept = c.cache.add(p)
+	}
+	c.cache.use(kept)
+	return kept, nil
 }
 
 // bareWrite is the holder of the gate that is no session.
@@ -298,13 +309,16 @@ const bareWrite = "a write through *sql.DB"
 // goroutine that asks.
 func (c *conn) queue(ctx context.Context, write bool) (leave func(), err error) {
 	if !write || c.reader || c.engine.opt.Memory {
-		return func() {}, nil
+		return nil, nil
 	}
 	gate := c.engine.gate
 	if c.bound {
 		if err := gate.Enter(ctx, c.session); err != nil {
 			return nil, err
 		}
+		return gate.Leave, nil
+	}
+	if gate.TryEnter(bareWrite) {
 		return gate.Leave, nil
 	}
 	start := time.Now()

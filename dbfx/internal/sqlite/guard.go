@@ -48,19 +48,14 @@ func (g *guard) finish() error {
 	return nil
 }
 
-func (g *guard) check() error {
+// enter lets a statement in, and says whether it runs in a transaction of ours.
+func (g *guard) enter() (inTx bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.active && g.ended {
-		return &engine.EndedError{First: g.first}
+		return true, &engine.EndedError{First: g.first}
 	}
-	return nil
-}
-
-func (g *guard) inTx() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.active
+	return g.active, nil
 }
 
 // note keeps the first error of a statement. An error that SQLite was not asked

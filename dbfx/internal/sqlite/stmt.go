@@ -23,20 +23,20 @@ type stmt struct {
 
 // ExecContext implements driver.StmtExecContext.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	call, err := s.conn.enter(ctx, s.query, args)
+	call, err := s.conn.enter(ctx, s.query, args, false)
 	if err != nil {
 		return nil, err
 	}
-	return s.conn.exec(ctx, s.query, args, call, s.rawStmt)
+	return s.conn.exec(ctx, args, call, s.rawStmt)
 }
 
 // QueryContext implements driver.StmtQueryContext.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	call, err := s.conn.enter(ctx, s.query, args)
+	call, err := s.conn.enter(ctx, s.query, args, false)
 	if err != nil {
 		return nil, err
 	}
-	return s.conn.query(ctx, s.query, args, call, s.rawStmt)
+	return s.conn.query(ctx, args, call, s.rawStmt)
 }
 
 // rawRows is the driver's result.
@@ -53,18 +53,15 @@ type rawRows interface {
 // and gives back the write gate and the statement when it is closed.
 type rows struct {
 	rawRows
-	conn   *conn
-	ctx    context.Context
-	query  string
-	args   []driver.NamedValue
-	start  time.Time
-	leave  func()
-	watch  *watch
-	stmt   rawStmt // the cache's
-	cached bool
-	kinds  []kind
-	count  int64
-	err    error
+	conn  *conn
+	ctx   context.Context
+	call  call
+	args  []driver.NamedValue
+	start time.Time
+	watch *watch
+	kinds []kind
+	count int64
+	err   error
 }
 
 // Next implements driver.Rows.
@@ -95,10 +92,6 @@ func (r *rows) Close() error {
 // finish ends the result with err.
 func (r *rows) finish(err error, count int64) {
 	r.watch.end()
-	if r.cached {
-		r.conn.release(r.query, r.stmt, err)
-	}
-	r.conn.state.note(err)
-	r.leave()
-	r.conn.engine.opt.Trace.End(r.ctx, r.query, r.args, r.start, count, err)
+	r.call.end(r.conn, err)
+	r.conn.engine.opt.Trace.End(r.ctx, r.call.query, r.args, r.start, count, err)
 }

@@ -48,7 +48,9 @@ func (t *tx) Rollback() error {
 // would fail the next writer, so it must not go back to the pool.
 func (t *tx) end(err error) error {
 	t.conn.state.close()
-	t.leave()
+	if t.leave != nil {
+		t.leave()
+	}
 	if t.readOnly {
 		if reset := t.conn.SetReadOnly(false); reset != nil {
 			return driver.ErrBadConn

@@ -18,7 +18,7 @@ var errText = errors.New("invalid byte sequence for encoding UTF8: PostgreSQL st
 
 // bind makes the arguments agree with what PostgreSQL stores and refuses. It
 // changes args in place; database/sql makes them for each call.
-func bind(query string, args []driver.NamedValue) error {
+func bind(p *plan, args []driver.NamedValue) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -32,8 +32,8 @@ func bind(query string, args []driver.NamedValue) error {
 			}
 		}
 	}
-	if want, ok := parameters(query); ok && len(args) > want {
-		return fmt.Errorf("expected %d arguments, got %d", want, len(args))
+	if p.counted && len(args) > p.params {
+		return fmt.Errorf("expected %d arguments, got %d", p.params, len(args))
 	}
 	return nil
 }
