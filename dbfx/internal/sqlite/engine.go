@@ -171,6 +171,9 @@ func (e *Engine) StartError(err error) (error, bool) {
 		if errors.Is(err, errReadOnlyFile) {
 			return fmt.Errorf("%s: open %s: %w (%s)", e.opt.Setting, e.Where(), err, identity(e.path)), false
 		}
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			return fmt.Errorf("%s: %s did not open in time; another process may have it locked: %w", e.opt.Setting, e.Where(), err), false
+		}
 		return err, false
 	case codeNotADB:
 		return fmt.Errorf("%s: %s is not a SQLite database: %w", e.opt.Setting, e.Where(), err), false
