@@ -94,6 +94,9 @@ func (r *transaction) checkout(start time.Time, readOnly bool) error {
 			r.link.Bind(r.options.name)
 			r.tx, err = conn.BeginTx(r.own, &sql.TxOptions{Isolation: r.options.isolation, ReadOnly: readOnly})
 		}
+		if first := r.sessions.engine.OnBegin(); err == nil && first != "" {
+			_, err = r.tx.ExecContext(r.own, first)
+		}
 		if err == nil || r.own.Err() != nil || r.sessions.engine.Classify(err).Kind != engine.Lost {
 			return err
 		}

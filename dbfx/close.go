@@ -26,6 +26,7 @@ func (d *Database) Close(ctx context.Context) error {
 
 func (d *Database) shutdown(ctx context.Context) error {
 	begin := time.Now()
+	d.trim.end()
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.cfg.DrainTimeout)

@@ -74,6 +74,29 @@ type Config struct {
 	// hour. Environment: POOL_RECYCLE.
 	PoolRecycle time.Duration
 
+	// PoolRecycleJitter is by how many percent of PoolRecycle a connection may be
+	// replaced early, so that not all are at once. Defaults to 10. Environment:
+	// POOL_RECYCLE_JITTER.
+	PoolRecycleJitter int
+
+	// PoolPrePing says when a PostgreSQL connection is pinged before its use: auto,
+	// after a second of idling or when its socket has something to say; always,
+	// which costs a round trip; or off. Defaults to auto. Environment: POOL_PRE_PING.
+	PoolPrePing string
+
+	// Pooler is transaction where PgBouncer in transaction mode, or its like, stands
+	// in front of PostgreSQL: no prepared statements by name, no startup parameters
+	// that it refuses, and the timeouts below as SET LOCAL in sessions alone.
+	// Defaults to off. Environment: POOLER.
+	Pooler string
+
+	// StatementTimeout, LockTimeout and IdleInTransactionTimeout are PostgreSQL's
+	// settings of those names. 0 leaves the server's. Environment: STATEMENT_TIMEOUT,
+	// LOCK_TIMEOUT, IDLE_IN_TRANSACTION_TIMEOUT.
+	StatementTimeout         time.Duration
+	LockTimeout              time.Duration
+	IdleInTransactionTimeout time.Duration
+
 	// ConnectTimeout bounds one try to connect to one PostgreSQL host. Defaults
 	// to 10 seconds. Environment: CONNECT_TIMEOUT.
 	ConnectTimeout time.Duration
@@ -152,6 +175,9 @@ func DefaultConfig() Config {
 		MaxOverflow:             10,
 		PoolTimeout:             30 * time.Second,
 		PoolRecycle:             time.Hour,
+		PoolRecycleJitter:       10,
+		PoolPrePing:             "auto",
+		Pooler:                  "off",
 		ConnectTimeout:          10 * time.Second,
 		CommitTimeout:           10 * time.Second,
 		DrainTimeout:            10 * time.Second,

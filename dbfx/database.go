@@ -19,6 +19,13 @@ import (
 // graph. It is where otelsql plugs in.
 type Opener func(driver.Connector) *sql.DB
 
+// PasswordSource gives the password for each new PostgreSQL connection: a token of
+// a cloud's IAM, a secret that rotates. Put one into the graph, or pass it with
+// WithPasswordSource. It takes the place of the one in the settings; connections
+// that are open keep working. When the server refuses a password, the source is
+// asked once more. It must be safe for concurrent use and honour its context.
+type PasswordSource func(ctx context.Context) (string, error)
+
 // Database is a database without Fx: what Open returns.
 type Database struct {
 	name   string
@@ -27,7 +34,9 @@ type Database struct {
 	log    *zap.Logger
 	watch  observers
 	opener Opener
+	source PasswordSource
 	drain  *drain
+	trim   trimmer
 
 	main   *sql.DB // nil until opened
 	reader *sql.DB // View's own, nil where it has none
@@ -66,6 +75,11 @@ func WithOpener(open Opener) OpenOption {
 			d.opener = open
 		}
 	}
+}
+
+// WithPasswordSource sets the source of passwords.
+func WithPasswordSource(source PasswordSource) OpenOption {
+	return func(d *Database) { d.source = source }
 }
 
 // Open opens the database that cfg names, as the module does on start: it makes
@@ -108,7 +122,7 @@ func newDatabase(name string, cfg Config, opts ...OpenOption) (*Database, error)
 		d.watch = append(d.watch, &echo{log: d.log, params: cfg.SQLEchoParams})
 	}
 	var err error
-	d.engine, err = newEngine(cfg, name, d.watch)
+	d.engine, err = newEngine(cfg, name, d.watch, d.source)
 	return d, err
 }
 
@@ -132,6 +146,20 @@ func (d *Database) assemble(db *sql.DB) {
 	d.sessions = &Sessions{
 		name: d.name, engine: d.engine, write: write, read: read, drain: d.drain, log: d.log, watch: d.watch,
 		poolTimeout: d.cfg.PoolTimeout, commitTimeout: d.cfg.CommitTimeout,
+	}
+	d.sessions.renew = func() {
+		if !d.engine.Renew() || db != d.main {
+			return
+		}
+		for _, h := range []struct {
+			db     *sql.DB
+			handle engine.Handle
+		}{{d.main, d.engine.Main()}, {d.reader, d.engine.Reader()}} {
+			if h.db != nil {
+				h.db.SetMaxIdleConns(-1) // closes the idle ones
+				h.db.SetMaxIdleConns(h.handle.MaxIdle)
+			}
+		}
 	}
 	d.health = newHealth(d, db)
 	d.schema = &Schema{sessions: d.sessions, engine: d.engine, env: d.cfg.Env}
@@ -157,6 +185,7 @@ func (d *Database) start(ctx context.Context) error {
 		return fmt.Errorf("dbfx: %w", err)
 	}
 	d.started.Store(true)
+	d.trim.start(d.main, d.engine.Main())
 	d.log.Info("database started",
 		zap.String("engine", d.engine.Dialect()),
 		zap.String("where", d.engine.Where()),

@@ -10,7 +10,7 @@ import (
 
 // newEngine makes the engine that cfg asks for. It is the one place that turns a
 // dialect into code.
-func newEngine(cfg Config, name string, watch observers) (engine.Engine, error) {
+func newEngine(cfg Config, name string, watch observers, password PasswordSource) (engine.Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -20,12 +20,12 @@ func newEngine(cfg Config, name string, watch observers) (engine.Engine, error) 
 	}
 	trace := watch.trace(loc.dialect, name)
 	if loc.dialect == Postgres {
-		return newPostgres(cfg, loc, trace), nil
+		return newPostgres(cfg, loc, trace, password), nil
 	}
 	return newSQLite(cfg, loc, trace), nil
 }
 
-func newPostgres(cfg Config, loc location, trace *engine.Trace) *postgres.Engine {
+func newPostgres(cfg Config, loc location, trace *engine.Trace, password PasswordSource) *postgres.Engine {
 	hosts := make([]postgres.Host, len(loc.hosts))
 	for i, h := range loc.hosts {
 		hosts[i] = postgres.Host{Name: h.host, Port: h.port}
@@ -41,8 +41,16 @@ func newPostgres(cfg Config, loc location, trace *engine.Trace) *postgres.Engine
 		PoolSize:        cfg.PoolSize,
 		MaxOverflow:     cfg.MaxOverflow,
 		Recycle:         cfg.PoolRecycle,
+		RecycleJitter:   float64(cfg.PoolRecycleJitter) / 100,
 		NoPool:          !cfg.TokenPersistenceEnabled,
-		Trace:           trace,
+		PrePing:         cfg.PoolPrePing,
+		Pooler:          cfg.Pooler == "transaction",
+
+		StatementTimeout: cfg.StatementTimeout,
+		LockTimeout:      cfg.LockTimeout,
+		IdleInTxTimeout:  cfg.IdleInTransactionTimeout,
+		PasswordSource:   password,
+		Trace:            trace,
 	})
 }
 

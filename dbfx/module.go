@@ -2,6 +2,7 @@ package dbfx
 
 import (
 	"database/sql"
+	"strings"
 
 	"go.uber.org/fx"
 )
@@ -11,13 +12,13 @@ import (
 // on start and drains and closes it on stop: fx.New(dbfx.Module) alone does so.
 //
 // It starts before and stops after every hook of the application that needs the
-// database. A *zap.Logger, an Opener and the value group "dbfx.observers" are
-// used where the graph has them. To change settings in code, fx.Replace or
+// database. A *zap.Logger, an Opener, a PasswordSource and the value group
+// "dbfx.observers" are used where the graph has them. To change settings in code, fx.Replace or
 // fx.Decorate the Config.
 var Module = module("")
 
 // Named is another database beside the default one: the same types under the tag
-// name:"<name>", with the settings that [LoadNamedConfig] reads. A name that is
+// name:"<name>", a PasswordSource too, with the settings that [LoadNamedConfig] reads. A name that is
 // not made of letters, digits, _ and - fails the application.
 func Named(name string) fx.Option {
 	if name == "" {
@@ -38,7 +39,7 @@ func module(name string) fx.Option {
 	return fx.Module(title,
 		fx.Provide(fx.Annotate(func() (Config, error) { return LoadNamedConfig(name) }, fx.ResultTags(tag))),
 		fx.Provide(fx.Annotate(provideDatabase(name),
-			fx.ParamTags(tag, `optional:"true"`, `optional:"true"`, `group:"dbfx.observers"`), fx.ResultTags(tag)), fx.Private),
+			fx.ParamTags(tag, `optional:"true"`, `optional:"true"`, strings.TrimSpace(tag+` optional:"true"`), `group:"dbfx.observers"`), fx.ResultTags(tag)), fx.Private),
 		fx.Provide(fx.Annotate(provideDB, fx.ParamTags(tag), fx.ResultTags(tag))),
 		fx.Provide(fx.Annotate(provideTools, fx.ParamTags(tag, tag), fx.ResultTags(tag, tag, tag))),
 		fx.Invoke(fx.Annotate(func(*sql.DB) {}, fx.ParamTags(tag))),

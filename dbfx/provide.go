@@ -11,9 +11,9 @@ import (
 var errNoName = errors.New("dbfx: Named wants a name; Module is the database without one")
 
 // provideDatabase builds the database. It does no I/O.
-func provideDatabase(name string) func(Config, *zap.Logger, Opener, []Observer) (*Database, error) {
-	return func(cfg Config, log *zap.Logger, open Opener, watch []Observer) (*Database, error) {
-		opts := []OpenOption{WithLogger(log), WithOpener(open)}
+func provideDatabase(name string) func(Config, *zap.Logger, Opener, PasswordSource, []Observer) (*Database, error) {
+	return func(cfg Config, log *zap.Logger, open Opener, source PasswordSource, watch []Observer) (*Database, error) {
+		opts := []OpenOption{WithLogger(log), WithOpener(open), WithPasswordSource(source)}
 		for _, o := range watch {
 			opts = append(opts, WithObserver(o))
 		}

@@ -23,6 +23,8 @@ type Sessions struct {
 	log    *zap.Logger
 	watch  observers
 
+	renew func()
+
 	poolTimeout   time.Duration
 	commitTimeout time.Duration
 }
@@ -150,6 +152,11 @@ func (s *Sessions) DB(ctx context.Context) DBTX {
 	}
 	return s.write.db
 }
+
+// Renew replaces every connection of the database, without cutting one in use:
+// idle ones are closed now, the others when they come back. A database in memory
+// keeps its one connection, and a replaced *sql.DB its own.
+func (s *Sessions) Renew() { s.renew() }
 
 func (s *Sessions) pool(readOnly bool) pool {
 	if readOnly {

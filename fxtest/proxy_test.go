@@ -21,6 +21,7 @@ type proxy struct {
 
 	mu      sync.Mutex
 	conns   []net.Conn
+	links   []*link
 	silent  bool   // swallow everything in both directions
 	trigger []byte // when a client sends it …
 	act     fault
@@ -76,6 +77,17 @@ func (p *proxy) blackhole() {
 	p.silent = true
 }
 
+// strand makes the connections that are open swallow everything.
+func (p *proxy) strand() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.links {
+		l.mu.Lock()
+		l.stranded = true
+		l.mu.Unlock()
+	}
+}
+
 // cut closes every connection.
 func (p *proxy) cut() {
 	p.mu.Lock()
@@ -92,10 +104,10 @@ func (p *proxy) serve(client net.Conn) {
 		_ = client.Close()
 		return
 	}
-	p.mu.Lock()
-	p.conns = append(p.conns, client, server)
-	p.mu.Unlock()
 	link := &link{proxy: p, client: client, server: server}
+	p.mu.Lock()
+	p.conns, p.links = append(p.conns, client, server), append(p.links, link)
+	p.mu.Unlock()
 	var wg sync.WaitGroup
 	wg.Go(link.requests)
 	wg.Go(link.replies)
@@ -107,8 +119,9 @@ type link struct {
 	proxy          *proxy
 	client, server net.Conn
 
-	mu  sync.Mutex
-	act fault // what to do with the replies
+	mu       sync.Mutex
+	act      fault // what to do with the replies
+	stranded bool  // swallow everything
 }
 
 func (l *link) requests() {
@@ -120,6 +133,9 @@ func (l *link) requests() {
 			return
 		}
 		act, silent := l.proxy.match(buffer[:n])
+		l.mu.Lock()
+		silent = silent || l.stranded
+		l.mu.Unlock()
 		if act != 0 {
 			l.mu.Lock()
 			l.act = act
@@ -161,9 +177,10 @@ func (l *link) replies() {
 			return
 		}
 		l.mu.Lock()
-		act := l.act
+		act, stranded := l.act, l.stranded
 		l.mu.Unlock()
 		_, silent := l.proxy.match(nil)
+		silent = silent || stranded
 		switch {
 		case act == loseReply:
 			return

@@ -46,6 +46,11 @@ type Engine interface {
 	DropAll(ctx context.Context, tx Execer) error
 	// Backup copies the database that the driver's connection conn reads.
 	Backup(ctx context.Context, conn any, path string, progress func(done, total int)) error
+	// Renew makes every open connection be replaced when it is next free. It
+	// reports whether idle ones may be closed now.
+	Renew() bool
+	// OnBegin is what a session runs first; "" is nothing.
+	OnBegin() string
 	// LockSchema keeps other processes from changing the schema until the
 	// transaction ends.
 	LockSchema(ctx context.Context, tx Execer) error
@@ -57,7 +62,7 @@ type Handle struct {
 	MaxOpen     int // 0 is no limit
 	MaxIdle     int
 	MaxLifetime time.Duration // 0 is for ever
-	MaxIdleTime time.Duration // 0 is for ever
+	Keep        int           // how many idle connections stay when the load has gone; 0 is all
 	// Gate is where sessions queue before they take a connection, first come,
 	// first served; nil where they need not.
 	Gate *Gate
@@ -68,7 +73,6 @@ func (h Handle) Open(open func(driver.Connector) *sql.DB) *sql.DB {
 	db := open(h.Connector)
 	db.SetMaxOpenConns(h.MaxOpen)
 	db.SetMaxIdleConns(h.MaxIdle)
-	db.SetConnMaxIdleTime(h.MaxIdleTime) // before the lifetime: golang/go#45993
 	db.SetConnMaxLifetime(h.MaxLifetime)
 	return db
 }

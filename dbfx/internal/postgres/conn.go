@@ -22,7 +22,11 @@ type stdConn = stdlib.Conn
 // knows whether its transaction stands, and tells what it ran.
 type conn struct {
 	*stdConn
-	trace *engine.Trace
+	connector *connector
+	trace     *engine.Trace
+
+	born, deadline time.Time // deadline is zero where no age ends it
+	returned       time.Time // to the pool
 
 	bound  bool // a session has it
 	permit bool // and commits
@@ -34,8 +38,6 @@ type conn struct {
 	// refused is a COMMIT or ROLLBACK that was not sent.
 	refused error
 }
-
-var _ engine.Link = (*conn)(nil)
 
 // ExecContext implements driver.ExecerContext.
 //

@@ -7,14 +7,18 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -26,17 +30,23 @@ type connector struct {
 	once sync.Once
 	pgx  driver.Connector
 	err  error
+
+	generation atomic.Int64 // connections born before it, in nanoseconds, are replaced
 }
 
 var _ driver.Connector = (*connector)(nil)
 
-// Connect implements driver.Connector.
+// Connect implements driver.Connector. A password that the source gave and the
+// server refuses may just have been replaced: the source is asked once more.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	base, err := c.base()
 	if err != nil {
 		return nil, err
 	}
-	opened, err := base.Connect(ctx)
+	opened, err := c.dial(ctx, base)
+	if c.opt.PasswordSource != nil && refusedPassword(err) {
+		opened, err = c.dial(ctx, base)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +55,29 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		_ = opened.Close()
 		return nil, fmt.Errorf("pgx: unexpected connection %T", opened)
 	}
-	return &conn{stdConn: raw, trace: c.opt.Trace}, nil
+	conn := &conn{stdConn: raw, connector: c, trace: c.opt.Trace}
+	c.age(conn)
+	return conn, nil
+}
+
+// passwordKey carries the source's password to the connector of pgx.
+type passwordKey struct{}
+
+func (c *connector) dial(ctx context.Context, base driver.Connector) (driver.Conn, error) {
+	if c.opt.PasswordSource != nil {
+		password, err := c.opt.PasswordSource(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("password source: %w", err)
+		}
+		ctx = context.WithValue(ctx, passwordKey{}, password)
+	}
+	return base.Connect(ctx)
+}
+
+// refusedPassword reports whether the server refused who asks.
+func refusedPassword(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "28")
 }
 
 // Driver implements driver.Connector.
@@ -58,13 +90,24 @@ func (c *connector) base() (driver.Connector, error) {
 		if cfg, c.err = c.opt.config(); c.err != nil {
 			return
 		}
-		var options []stdlib.OptionOpenDB
-		if c.opt.Args["load_balance_hosts"] == "random" {
-			options = append(options, stdlib.OptionBeforeConnect(stdlib.RandomizeHostOrderFunc))
+		options := []stdlib.OptionOpenDB{
+			stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }), // conn.ResetSession does
+			stdlib.OptionBeforeConnect(c.beforeConnect),
 		}
 		c.pgx = stdlib.GetConnector(*cfg, options...)
 	})
 	return c.pgx, c.err
+}
+
+// beforeConnect sets what differs from one connection to the next.
+func (c *connector) beforeConnect(ctx context.Context, cfg *pgx.ConnConfig) error {
+	if password, ok := ctx.Value(passwordKey{}).(string); ok {
+		cfg.Password = password
+	}
+	if c.opt.Args["load_balance_hosts"] == "random" {
+		return stdlib.RandomizeHostOrderFunc(ctx, cfg)
+	}
+	return nil
 }
 
 // config translates the options. pgx fills what a connection string leaves open
@@ -85,7 +128,6 @@ func (o *Options) config() (*pgx.ConnConfig, error) {
 	}
 	maps.Copy(keys, o.Args)
 	delete(keys, "load_balance_hosts")
-	options := keys["options"]
 	delete(keys, "options")
 	if o.User != "" {
 		keys["user"] = o.User
@@ -111,13 +153,38 @@ func (o *Options) config() (*pgx.ConnConfig, error) {
 	if o.Args["connect_timeout"] == "" {
 		cfg.ConnectTimeout = o.ConnectTimeout // to the millisecond
 	}
-	params := map[string]string{"application_name": keys["application_name"]}
-	rest := runtimeParams(options, params)
-	if rest != "" {
-		params["options"] = rest
+	cfg.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second, Control: limitUnacknowledged}).DialContext
+	cfg.RuntimeParams = map[string]string{"application_name": keys["application_name"]} // not PGOPTIONS, PGTZ
+	params, rest := o.sessionParams()
+	if o.Pooler {
+		// PgBouncer refuses startup parameters that it does not track, and 1.18 and
+		// older know no prepared statements; see Engine.OnBegin.
+		if o.Args["default_query_exec_mode"] == "" {
+			cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		}
+		return cfg, nil
 	}
-	cfg.RuntimeParams = params // not PGOPTIONS, PGTZ
+	maps.Copy(cfg.RuntimeParams, params)
+	if rest != "" {
+		cfg.RuntimeParams["options"] = rest
+	}
 	return cfg, nil
+}
+
+// sessionParams returns the server's settings for every session, and what of the
+// argument options is none.
+func (o *Options) sessionParams() (params map[string]string, rest string) {
+	params = map[string]string{}
+	for name, d := range map[string]time.Duration{
+		"statement_timeout": o.StatementTimeout, "lock_timeout": o.LockTimeout,
+		"idle_in_transaction_session_timeout": o.IdleInTxTimeout,
+	} {
+		if d > 0 {
+			params[name] = strconv.FormatInt(max(d.Milliseconds(), 1), 10)
+		}
+	}
+	rest = runtimeParams(o.Args["options"], params)
+	return params, rest
 }
 
 var quoteValue = strings.NewReplacer(`\`, `\\`, `'`, `\'`)

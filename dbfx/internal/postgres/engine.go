@@ -6,7 +6,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,9 +29,18 @@ type Options struct {
 	PoolSize        int           // 0 is no limit
 	MaxOverflow     int           // -1 is no limit
 	Recycle         time.Duration // below 0 is never, 0 at every checkout
+	RecycleJitter   float64       // the part of Recycle by which a connection may be replaced early
 	NoPool          bool          // a connection per use
-	Warnings        []string
-	Trace           *engine.Trace
+	PrePing         string        // auto, always or off
+	Pooler          bool          // PgBouncer in transaction mode, or its like, stands between
+
+	StatementTimeout, LockTimeout, IdleInTxTimeout time.Duration // 0 is the server's
+
+	// PasswordSource gives the password of each new connection; nil is Password.
+	PasswordSource func(context.Context) (string, error)
+
+	Warnings []string
+	Trace    *engine.Trace
 }
 
 // Host is a name, an address or a socket's directory; port 0 is 5432.
@@ -42,13 +53,14 @@ type Host struct {
 type Engine struct {
 	opt       *Options // a pointer: fmt prints it as an address, and the options hold the password
 	connector *connector
+	queue     *engine.Gate
 }
 
 var _ engine.Engine = (*Engine)(nil)
 
 // New describes a database; it opens nothing.
 func New(opt Options) *Engine {
-	return &Engine{opt: &opt, connector: &connector{opt: &opt}}
+	return &Engine{opt: &opt, connector: &connector{opt: &opt}, queue: engine.NewGate(max(opt.PoolSize+opt.MaxOverflow, 1))}
 }
 
 // Dialect implements engine.Engine.
@@ -105,13 +117,14 @@ const unlimited = 1 << 20
 //
 // Idle connections are capped at what may be open and not at POOL_SIZE: under a
 // load between the two that cap closed and opened connections all the time and
-// halved the throughput. What exceeds it idles out instead.
+// halved the throughput. What exceeds it is trimmed when it has idled for a
+// while.
 func (e *Engine) Main() engine.Handle {
 	h := engine.Handle{
 		Connector:   e.connector,
 		MaxOpen:     e.opt.PoolSize + e.opt.MaxOverflow,
 		MaxLifetime: e.opt.Recycle,
-		MaxIdleTime: 5 * time.Minute,
+		Keep:        e.opt.PoolSize,
 	}
 	switch {
 	case e.opt.Recycle < 0:
@@ -127,9 +140,28 @@ func (e *Engine) Main() engine.Handle {
 		h.MaxIdle = unlimited
 	}
 	if e.opt.NoPool {
-		h.MaxOpen, h.MaxIdle = 0, -1
+		h.MaxOpen, h.MaxIdle, h.Keep = 0, -1, 0
+	}
+	if h.MaxOpen > 0 {
+		// First come, first served: 64 sessions on 4 connections had a p99 of 161 ms
+		// from database/sql's random choice, and of 61 ms behind a queue.
+		h.Gate = e.queue
 	}
 	return h
+}
+
+// OnBegin implements engine.Engine. Behind a pooler the settings of a session
+// hold for a transaction.
+func (e *Engine) OnBegin() string {
+	if !e.opt.Pooler {
+		return ""
+	}
+	params, _ := e.opt.sessionParams()
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		list = append(list, fmt.Sprintf("set local %s = '%s'", name, strings.ReplaceAll(params[name], "'", "''")))
+	}
+	return strings.Join(list, "; ")
 }
 
 // Reader implements engine.Engine: View uses the pool.

@@ -46,6 +46,7 @@ type conn struct {
 	session string
 	loose   bool // a BEGIN came as a statement, and so may be open still
 
+	born  int64   // in nanoseconds
 	db    uintptr // for interrupts; 0 where it is not known
 	cache *cache
 	state guard
@@ -139,6 +140,9 @@ func (c *conn) Close() error {
 // last statement was interrupted, and the next one costs 5 to 8 ms; the mark goes
 // with the next statement.
 func (c *conn) IsValid() bool {
+	if c.born <= c.engine.generation.Load() && !c.engine.opt.Memory {
+		return false // renewed
+	}
 	if c.rawConn.IsValid() {
 		return true
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
@@ -51,6 +52,8 @@ type Engine struct {
 	// second. Nor must one wait for a connection with the gate: bare writers hold
 	// theirs until they get the gate.
 	queue, gate *engine.Gate
+
+	generation atomic.Int64 // connections born before it, in nanoseconds, are replaced
 
 	prepare  sync.Mutex
 	prepared bool
@@ -209,6 +212,15 @@ func checkIsolation(level sql.IsolationLevel) error {
 	}
 	return fmt.Errorf("SQLite has no isolation level %s", level)
 }
+
+// Renew implements engine.Engine. A database in memory lives in its connection.
+func (e *Engine) Renew() bool {
+	e.generation.Store(time.Now().UnixNano())
+	return !e.opt.Memory
+}
+
+// OnBegin implements engine.Engine.
+func (e *Engine) OnBegin() string { return "" }
 
 // LockSchema implements engine.Engine: BEGIN IMMEDIATE has locked it.
 func (e *Engine) LockSchema(context.Context, engine.Execer) error { return nil }

@@ -1,0 +1,282 @@
+package fxtest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/fx"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+// selects runs n bare selects with c at a time and counts those that fail.
+func selects(t *testing.T, app *fxtest.App, c, n int) (failed int64) {
+	t.Helper()
+	var bad atomic.Int64
+	var wg sync.WaitGroup
+	for range c {
+		wg.Go(func() {
+			for range n / c {
+				if err := app.DB.QueryRowContext(context.Background(), "select 1").Scan(new(int)); err != nil {
+					bad.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return bad.Load()
+}
+
+// TestPostgres_NoRequestFailsAfterTheEvent: 30 warm connections, an event, and
+// then requests. pgx's defaults fail up to 30 of them.
+func TestPostgres_NoRequestFailsAfterTheEvent(t *testing.T) {
+	t.Parallel()
+	for _, preping := range []string{"auto", "always"} {
+		t.Run(preping, func(t *testing.T) {
+			t.Parallel()
+			server := fxtest.NewServer(t)
+			cfg := server.Database(t)
+			cfg.PoolPrePing = preping
+			app, direct := fxtest.New(t, fxtest.Use(cfg)), fxtest.New(t, fxtest.Use(cfg))
+			events := map[string]func(){
+				"fast restart":  func() { server.Stop(t, syscall.SIGINT); server.Start(t) },
+				"crash restart": func() { server.Stop(t, syscall.SIGQUIT); server.Start(t) },
+				"terminate all": func() {
+					_, err := direct.DB.ExecContext(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
+						where datname = current_database() and pid <> pg_backend_pid()`)
+					if err != nil {
+						t.Error(err)
+					}
+				},
+			}
+			for name, event := range events {
+				for _, idle := range []time.Duration{0, 1100 * time.Millisecond} {
+					warm(t, app, 30)
+					if bad := selects(t, app, 8, 80); bad > 0 {
+						t.Fatalf("%d failed before the event", bad)
+					}
+					time.Sleep(idle)
+					event()
+					if bad := selects(t, app, 8, 200); bad > 0 {
+						t.Errorf("%s after %s of idling: %d of 200 selects failed", name, idle, bad)
+					}
+					for range 20 {
+						if err := app.Sessions.Run(t.Context(), noop); err != nil {
+							t.Errorf("%s: %v", name, err)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestPostgres_SilentSocketsCostOnePing(t *testing.T) {
+	t.Parallel()
+	app, _, p := proxied(t, func(c *dbfx.Config) { c.PoolTimeout = time.Minute })
+	warm(t, app, 10)
+	p.strand() // what is open hears and says nothing any more; new connections work
+	time.Sleep(1100 * time.Millisecond)
+	start := time.Now()
+	for range 20 {
+		if err := app.Sessions.Run(t.Context(), noop); err != nil {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(start); took > 15*time.Second { // ten pings of two seconds would be 20
+		t.Errorf("took %s: each dead connection was waited for", took)
+	}
+}
+
+func TestPostgres_RestartsUnderLoadLeaveNothing(t *testing.T) {
+	t.Parallel()
+	server := fxtest.NewServer(t)
+	app := fxtest.New(t, fxtest.Use(server.Database(t)))
+	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+		t.Fatal(err)
+	}
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	acknowledged := map[string]bool{}
+	for w := range 8 {
+		wg.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				key := fmt.Sprintf("%d-%d", w, i)
+				err := app.Sessions.Run(context.Background(), func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, key, 1) })
+				if err == nil || errors.Is(err, dbfx.ErrCommitUnknown) {
+					mu.Lock()
+					acknowledged[key] = err == nil
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		time.Sleep(20 * time.Millisecond)
+		// A crash of a server with fsync=off may lose what it acknowledged; a fast stop may not.
+		server.Stop(t, syscall.SIGINT)
+		server.Start(t)
+		if i == 19 {
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+	wantIdle(t, app)
+	there, err := table(app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, sure := range acknowledged {
+		if _, ok := there[key]; sure && !ok {
+			t.Errorf("%s was acknowledged and is gone", key)
+		}
+	}
+	for key := range there {
+		if _, ok := acknowledged[key]; !ok {
+			t.Errorf("%s is there, and Run said that it is not", key)
+		}
+	}
+	t.Logf("%d rows through 20 restarts", len(there))
+	var backends int
+	if err := app.DB.QueryRowContext(t.Context(), "select count(*) from pg_stat_activity where datname = current_database()").Scan(&backends); err != nil || backends > 30 {
+		t.Errorf("got %d backends, %v", backends, err)
+	}
+}
+
+func TestPostgres_FirstComeFirstServed(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	tight(&cfg)
+	cfg.PoolTimeout = time.Minute
+	app := fxtest.New(t, fxtest.Use(cfg))
+	release := hold(t, app)
+	var mu sync.Mutex
+	var order []int
+	var wg sync.WaitGroup
+	for i := range 20 {
+		started := make(chan struct{})
+		wg.Go(func() {
+			close(started)
+			if err := app.Sessions.View(t.Context(), func(context.Context, *dbfx.Session) error {
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, i)
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+		<-started
+		time.Sleep(10 * time.Millisecond) // so that it stands in the queue
+	}
+	_ = release() // the table is missing, which is not the point
+	wg.Wait()
+	late := 0
+	for i, who := range order {
+		if who > i+1 || who < i-1 {
+			late++
+		}
+	}
+	if late > 2 {
+		t.Errorf("served in the order %v", order)
+	}
+}
+
+func TestRenew_ReplacesEveryConnectionAndCutsNone(t *testing.T) {
+	eachApp(t, func(t *testing.T, app *fxtest.App) {
+		warm(t, app, 2)
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			if err := put(ctx, tx, "a", 1); err != nil {
+				return err
+			}
+			before := app.DB.Stats().OpenConnections
+			app.Sessions.Renew()
+			if n := app.DB.Stats(); before < 2 || n.OpenConnections != 1 || n.Idle != 0 {
+				t.Errorf("%d connections before, then %+v", before, n)
+			}
+			return put(ctx, tx, "b", 1)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if n := app.DB.Stats().OpenConnections; n != 0 {
+			t.Errorf("%d connections are older than the renewal", n)
+		}
+		wantCount(t, app, "%", 2)
+	})
+}
+
+func TestPostgres_PasswordSourceRotates(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	admin := fxtest.New(t, fxtest.Use(cfg))
+	role := fmt.Sprintf("rotating_%d", time.Now().UnixNano())
+	if _, err := admin.DB.ExecContext(t.Context(), "create role "+role+" login password 'old'"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = admin.DB.ExecContext(context.Background(), "drop role "+role) })
+	var asked atomic.Int64
+	var answer atomic.Value
+	answer.Store("old")
+	cfg.User, cfg.Password = role, dbfx.NewSecret("not this one")
+	app := fxtest.New(t, fxtest.Use(cfg), fx.Supply(dbfx.PasswordSource(func(context.Context) (string, error) {
+		if n := asked.Add(1); n == 3 { // the cache is stale once
+			return "old", nil
+		}
+		return answer.Load().(string), nil
+	})))
+	if asked.Load() != 1 {
+		t.Errorf("asked %d times for one connection", asked.Load())
+	}
+	conn, err := app.DB.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := admin.DB.ExecContext(t.Context(), "alter role "+role+" password 'new'"); err != nil {
+		t.Fatal(err)
+	}
+	answer.Store("new")
+	asked.Store(2)
+	if err := app.DB.PingContext(t.Context()); err != nil { // a second connection
+		t.Error(err)
+	}
+	if asked.Load() != 4 {
+		t.Errorf("asked %d times, want once more after the refusal", asked.Load()-2)
+	}
+	if err := conn.PingContext(t.Context()); err != nil {
+		t.Error("the open connection:", err)
+	}
+}
+
+func TestPostgres_TimeoutsAreTheServers(t *testing.T) {
+	t.Parallel()
+	for _, pooler := range []string{"off", "transaction"} {
+		cfg := fxtest.Postgres(t)
+		cfg.Pooler, cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout = pooler, 1500*time.Millisecond, 2*time.Second, 3*time.Second
+		app := fxtest.New(t, fxtest.Use(cfg))
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			var got string
+			query := `select current_setting('statement_timeout') || ' ' || current_setting('lock_timeout') || ' ' || current_setting('idle_in_transaction_session_timeout')`
+			if err := tx.QueryRowContext(ctx, query).Scan(&got); err != nil {
+				return err
+			}
+			if got != "1500ms 2s 3s" {
+				t.Errorf("POOLER=%s: got %s", pooler, got)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
