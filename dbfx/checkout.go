@@ -18,18 +18,17 @@ var errTimeout = errors.New("the time limit has passed")
 // above every pool that is not without limit; each costs one failed write.
 const deadConnections = 1000
 
-// begin takes a connection and begins a transaction on it.
+// beginOn takes a connection of p and begins a transaction on it.
 //
 // It does both on a context of the transaction's own, which ctx, POOL_TIMEOUT and
 // the drain can end only until BEGIN has succeeded. Cancelling the context of a
 // transaction makes pgx report as cancelled what was committed, in 986 of 2000
 // rounds.
-func (s *Sessions) begin(ctx context.Context, o sessionOptions, readOnly bool, u *unit) (*transaction, error) {
+func (s *Sessions) beginOn(ctx context.Context, p pool, o sessionOptions, readOnly bool, u *unit) (*transaction, error) {
 	if err := s.engine.SupportsIsolation(o.isolation); err != nil {
 		return nil, errors.Join(ErrOptions, err)
 	}
 	start := time.Now()
-	p := s.pool(readOnly)
 	r := &transaction{sessions: s, options: o, pool: p, link: noLink{}}
 	r.own, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	r.timer = time.AfterFunc(s.firstTimeout(), r.timeout)

@@ -42,6 +42,16 @@ type Config struct {
 	User     string
 	Password Secret
 
+	// DatabaseReplicaURL is a PostgreSQL that View reads from, or several: hosts with
+	// commas between, and load_balance_hosts=random to spread over them. The primary
+	// stands in while none answers. Environment: DATABASE_REPLICA_URL.
+	DatabaseReplicaURL Secret
+
+	// DatabaseReplicaMaxLag takes a replica that lags more out of use; it costs a
+	// round trip for each View. 0 takes what there is. Environment:
+	// DATABASE_REPLICA_MAX_LAG.
+	DatabaseReplicaMaxLag time.Duration
+
 	// SSLMode is libpq's sslmode for a connection that its URL gives none:
 	// disable, allow, prefer, require, verify-ca or verify-full. Empty is prefer,
 	// which encrypts where it can and verifies nothing. Environment: DATABASE_SSLMODE.
@@ -226,6 +236,7 @@ func (c Config) validate(variable func(name string) string) []error {
 		add("DATABASE_URL", err)
 		return list
 	}
+	add("DATABASE_REPLICA_URL", c.checkReplica(loc))
 	if loc.dialect == SQLite {
 		name := "DATABASE_PATH"
 		if loc.fromURL {
@@ -243,6 +254,18 @@ func (c Config) validate(variable func(name string) string) []error {
 		}
 	}
 	return list
+}
+
+func (c Config) checkReplica(primary location) error {
+	url := strings.TrimSpace(c.DatabaseReplicaURL.Reveal())
+	if url == "" {
+		return nil
+	}
+	replica, err := parseURL(url)
+	if err == nil && (replica.dialect != Postgres || primary.dialect != Postgres) {
+		err = errors.New("want a PostgreSQL beside a PostgreSQL")
+	}
+	return err
 }
 
 func checkPart(text string) error {

@@ -141,12 +141,14 @@ func (d *Database) assemble(db *sql.DB) {
 	write := pool{db: db, gate: d.engine.Main().Gate}
 	read := write
 	if d.reader != nil && db == d.main {
-		read = pool{db: d.reader}
+		read = pool{db: d.reader, gate: d.engine.Reader().Gate}
 	}
 	d.sessions = &Sessions{
 		name: d.name, engine: d.engine, write: write, read: read, drain: d.drain, log: d.log, watch: d.watch,
 		poolTimeout: d.cfg.PoolTimeout, commitTimeout: d.cfg.CommitTimeout,
 	}
+	d.sessions.replica = read.db != db && d.engine.Reader().Replica
+	d.sessions.maxLag = d.cfg.DatabaseReplicaMaxLag
 	d.sessions.renew = func() {
 		if !d.engine.Renew() || db != d.main {
 			return
@@ -247,8 +249,12 @@ func (d *Database) try(ctx context.Context) error {
 		return err
 	}
 	if d.reader != nil {
-		if err := d.reader.PingContext(ctx); err != nil {
+		err := d.reader.PingContext(ctx)
+		if err != nil && !d.engine.Reader().Replica {
 			return err
+		}
+		if err != nil {
+			d.log.Warn("no replica answers; the primary stands in", zap.String("reason", err.Error()))
 		}
 	}
 	for _, note := range notes {

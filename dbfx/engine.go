@@ -26,11 +26,22 @@ func newEngine(cfg Config, name string, watch observers, password PasswordSource
 }
 
 func newPostgres(cfg Config, loc location, trace *engine.Trace, password PasswordSource) *postgres.Engine {
+	var replica *postgres.Options
+	if !cfg.DatabaseReplicaURL.IsEmpty() {
+		if at, err := parseURL(cfg.DatabaseReplicaURL.Reveal()); err == nil { // Validate has looked
+			opt := postgresOptions(cfg, at.withSSLMode(cfg.SSLMode), trace, password)
+			replica = &opt
+		}
+	}
+	return postgres.New(postgresOptions(cfg, loc, trace, password), replica)
+}
+
+func postgresOptions(cfg Config, loc location, trace *engine.Trace, password PasswordSource) postgres.Options {
 	hosts := make([]postgres.Host, len(loc.hosts))
 	for i, h := range loc.hosts {
 		hosts[i] = postgres.Host{Name: h.host, Port: h.port}
 	}
-	return postgres.New(postgres.Options{
+	return postgres.Options{
 		Hosts:           hosts,
 		User:            loc.user,
 		Password:        loc.password,
@@ -51,7 +62,7 @@ func newPostgres(cfg Config, loc location, trace *engine.Trace, password Passwor
 		IdleInTxTimeout:  cfg.IdleInTransactionTimeout,
 		PasswordSource:   password,
 		Trace:            trace,
-	})
+	}
 }
 
 func newSQLite(cfg Config, loc location, trace *engine.Trace) *sqlite.Engine {

@@ -1,6 +1,7 @@
 package dbfx
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"time"
@@ -17,6 +18,7 @@ type sessionOptions struct {
 	idempotent bool
 	timeout    time.Duration
 	name       string
+	primary    bool
 }
 
 // Isolation asks for a level. SQLite is always serializable and so accepts every
@@ -51,6 +53,17 @@ func Timeout(d time.Duration) SessionOption { return func(o *sessionOptions) { o
 
 // Name names the session for logs, observers and whoever waits behind it.
 func Name(name string) SessionOption { return func(o *sessionOptions) { o.name = name } }
+
+// Primary makes View read from the primary, where there are replicas: what was
+// just written is there.
+func Primary() SessionOption { return func(o *sessionOptions) { o.primary = true } }
+
+type primaryKey struct{}
+
+// WithPrimary returns a context in which every View reads from the primary.
+func WithPrimary(ctx context.Context) context.Context {
+	return context.WithValue(ctx, primaryKey{}, true)
+}
 
 func collect(opts []SessionOption) (sessionOptions, error) {
 	var o sessionOptions

@@ -19,9 +19,10 @@ type Sessions struct {
 	engine engine.Engine
 	write  pool
 	read   pool // View's; the same as write where the engine has one handle
-	drain  *drain
-	log    *zap.Logger
-	watch  observers
+	lagging
+	drain *drain
+	log   *zap.Logger
+	watch observers
 
 	renew func()
 
@@ -157,10 +158,3 @@ func (s *Sessions) DB(ctx context.Context) DBTX {
 // idle ones are closed now, the others when they come back. A database in memory
 // keeps its one connection, and a replaced *sql.DB its own.
 func (s *Sessions) Renew() { s.renew() }
-
-func (s *Sessions) pool(readOnly bool) pool {
-	if readOnly {
-		return s.read
-	}
-	return s.write
-}

@@ -37,6 +37,8 @@ var settings = []setting{
 	text("DATABASE_NAME", place, func(c *Config) *string { return &c.Name }),
 	text("DATABASE_USER", place, func(c *Config) *string { return &c.User }),
 	exact(secret("DATABASE_PASSWORD", func(c *Config) *Secret { return &c.Password })),
+	secret("DATABASE_REPLICA_URL", func(c *Config) *Secret { return &c.DatabaseReplicaURL }),
+	duration("DATABASE_REPLICA_MAX_LAG", 0, func(c *Config) *time.Duration { return &c.DatabaseReplicaMaxLag }),
 	choice("DATABASE_SSLMODE", place, append([]string{""}, sslModes...), func(c *Config) *string { return &c.SSLMode }),
 	text("DATABASE_APPLICATION_NAME", tuning, func(c *Config) *string { return &c.ApplicationName }),
 	text("DATABASE_PATH", place, func(c *Config) *string { return &c.SQLitePath }),

@@ -3,8 +3,10 @@
 package fxtest
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -34,6 +36,41 @@ func NewServer(tb testing.TB, settings ...string) *Server {
 
 // Database returns the settings of a new database.
 func (s *Server) Database(tb testing.TB) dbfx.Config { return s.server.database(tb) }
+
+// Port is where the server listens on 127.0.0.1.
+func (s *Server) Port() int { return s.server.port }
+
+// Standby starts a streaming standby of the server that ends with the test.
+func (s *Server) Standby(tb testing.TB, settings ...string) *Server {
+	tb.Helper()
+	dir, err := serverDir(s.server.who)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	life, err := startWatchdog(dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = life.Close() })
+	port, err := freePort()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(s.server.bin, "pg_basebackup"), "-D", filepath.Join(dir, "data"), "-R", "-X", "stream", "-c", "fast",
+		"-h", "127.0.0.1", "-p", fmt.Sprint(s.server.port), "-U", "postgres")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PGPASSWORD="+s.server.password)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.server.who}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("pg_basebackup: %v: %s", err, out)
+	}
+	standby := *s.server
+	standby.port, standby.life, standby.pid = port, life, filepath.Join(dir, "data", "postmaster.pid")
+	standby.again = func() error { return runServer(standby.bin, dir, port, standby.who, settings) }
+	if err := standby.again(); err != nil {
+		tb.Fatal(err)
+	}
+	return &Server{&standby}
+}
 
 // Signal sends a signal to the postmaster: SIGINT is a fast stop, SIGQUIT a crash.
 func (s *Server) Signal(tb testing.TB, signal syscall.Signal) {
@@ -91,4 +128,39 @@ func Postmaster(tb testing.TB) (pid int, dir string) {
 		tb.Skip("fxtest: no private server")
 	}
 	return (&Server{s}).postmaster(tb), filepath.Dir(filepath.Dir(s.pid))
+}
+
+// StartAs runs a program that refuses to run as root, in a folder that its user
+// may use, until the test ends.
+func StartAs(tb testing.TB, name string, args func(dir string) []string) {
+	tb.Helper()
+	who, err := serverUser()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dir, err := serverDir(who)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	cmd := exec.CommandContext(context.Background(), name, args(dir)...)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+// FreePort returns a port that is free now.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	port, err := freePort()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return port
 }

@@ -83,6 +83,10 @@ type server struct {
 	life  io.Closer    // a private server ends when it is closed
 	again func() error // starts it once more
 	pid   string       // its postmaster.pid
+
+	bin, password string
+	port          int
+	who           credential
 }
 
 func externalServer(text string) (*server, error) {

@@ -22,6 +22,9 @@ import (
 	"github.com/sergas/dbkit/dbfx"
 )
 
+// credential is whom the server runs as, nil for this user.
+type credential = *syscall.Credential
+
 // watchdog ends the server and removes its folder when its input ends, which is
 // when this process has: the kernel closes the pipe however it died. Shells are
 // everywhere; a goroutine would die with the process.
@@ -66,6 +69,7 @@ func startServer(bin string, extra ...string) (*server, error) {
 		err = runServer(bin, dir, port, who, extra)
 		if err == nil {
 			return &server{
+				bin: bin, who: who, password: password, port: port,
 				life:  life,
 				again: func() error { return runServer(bin, dir, port, who, extra) },
 				pid:   filepath.Join(dir, "data", "postmaster.pid"),

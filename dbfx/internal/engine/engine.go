@@ -51,6 +51,8 @@ type Engine interface {
 	Renew() bool
 	// OnBegin is what a session runs first; "" is nothing.
 	OnBegin() string
+	// Lag says how far the replica that answers tx is behind.
+	Lag(ctx context.Context, tx Execer) (time.Duration, error)
 	// LockSchema keeps other processes from changing the schema until the
 	// transaction ends.
 	LockSchema(ctx context.Context, tx Execer) error
@@ -62,6 +64,7 @@ type Handle struct {
 	MaxOpen     int // 0 is no limit
 	MaxIdle     int
 	MaxLifetime time.Duration // 0 is for ever
+	Replica     bool          // a copy that may lag or be away; the first handle stands in for it
 	Keep        int           // how many idle connections stay when the load has gone; 0 is all
 	// Gate is where sessions queue before they take a connection, first come,
 	// first served; nil where they need not.

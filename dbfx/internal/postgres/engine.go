@@ -54,13 +54,27 @@ type Engine struct {
 	opt       *Options // a pointer: fmt prints it as an address, and the options hold the password
 	connector *connector
 	queue     *engine.Gate
+
+	replica      *connector // nil where there are none
+	replicaQueue *engine.Gate
 }
 
 var _ engine.Engine = (*Engine)(nil)
 
-// New describes a database; it opens nothing.
-func New(opt Options) *Engine {
-	return &Engine{opt: &opt, connector: &connector{opt: &opt}, queue: engine.NewGate(max(opt.PoolSize+opt.MaxOverflow, 1))}
+// replicaConnectTimeout is short: the primary stands in for a replica that does
+// not answer, and View waits meanwhile.
+const replicaConnectTimeout = 2 * time.Second
+
+// New describes a database, and its replicas unless replica is nil; it opens
+// nothing.
+func New(opt Options, replica *Options) *Engine {
+	most := max(opt.PoolSize+opt.MaxOverflow, 1)
+	e := &Engine{opt: &opt, connector: &connector{opt: &opt}, queue: engine.NewGate(most)}
+	if replica != nil {
+		replica.ConnectTimeout = min(replica.ConnectTimeout, replicaConnectTimeout)
+		e.replica, e.replicaQueue = &connector{opt: replica}, engine.NewGate(most)
+	}
+	return e
 }
 
 // Dialect implements engine.Engine.
@@ -164,8 +178,40 @@ func (e *Engine) OnBegin() string {
 	return strings.Join(list, "; ")
 }
 
-// Reader implements engine.Engine: View uses the pool.
-func (e *Engine) Reader() engine.Handle { return engine.Handle{} }
+// Reader implements engine.Engine: the replicas, or View uses the pool.
+func (e *Engine) Reader() engine.Handle {
+	if e.replica == nil {
+		return engine.Handle{}
+	}
+	h := e.Main()
+	h.Connector, h.Replica = e.replica, true
+	if h.Gate != nil {
+		h.Gate = e.replicaQueue
+	}
+	return h
+}
+
+// lag is 0 on a primary, and on a standby that has replayed all that it streams;
+// else the age of the last transaction that it has replayed.
+const lag = `select case
+	when not pg_is_in_recovery() then 0
+	when exists (select 1 from pg_stat_wal_receiver where status = 'streaming')
+		and pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
+	else coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 1e9) end::float8`
+
+// Lag implements engine.Engine.
+func (e *Engine) Lag(ctx context.Context, tx engine.Execer) (time.Duration, error) {
+	rows, err := tx.QueryContext(ctx, lag)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	var seconds float64
+	if rows.Next() {
+		err = rows.Scan(&seconds)
+	}
+	return time.Duration(seconds * float64(time.Second)), errors.Join(err, rows.Err())
+}
 
 // Prepare implements engine.Engine.
 func (e *Engine) Prepare(context.Context) error {

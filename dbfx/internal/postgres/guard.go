@@ -98,6 +98,9 @@ func (c *connector) age(conn *conn) {
 // Renew implements engine.Engine.
 func (e *Engine) Renew() bool {
 	e.connector.expire()
+	if e.replica != nil {
+		e.replica.expire()
+	}
 	return true
 }
 

@@ -222,5 +222,8 @@ func (e *Engine) Renew() bool {
 // OnBegin implements engine.Engine.
 func (e *Engine) OnBegin() string { return "" }
 
+// Lag implements engine.Engine: there are no replicas.
+func (e *Engine) Lag(context.Context, engine.Execer) (time.Duration, error) { return 0, nil }
+
 // LockSchema implements engine.Engine: BEGIN IMMEDIATE has locked it.
 func (e *Engine) LockSchema(context.Context, engine.Execer) error { return nil }

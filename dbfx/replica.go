@@ -1,0 +1,71 @@
+package dbfx
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+)
+
+// lagging is what Sessions knows of the replicas.
+type lagging struct {
+	replica bool // read is a replica
+	maxLag  time.Duration
+	backAt  atomic.Int64 // when the replicas are tried again, in Unix nanoseconds
+}
+
+// replicaPause is how long the primary stands in before the replicas are tried
+// again.
+const replicaPause = time.Second
+
+// begin begins a transaction where it belongs: a View on a replica, if there is
+// one that answers and is fresh enough, and all else on the primary.
+func (s *Sessions) begin(ctx context.Context, o sessionOptions, readOnly bool, u *unit) (*transaction, error) {
+	if !readOnly {
+		return s.beginOn(ctx, s.write, o, readOnly, u)
+	}
+	if !s.replica {
+		return s.beginOn(ctx, s.read, o, readOnly, u)
+	}
+	if o.primary || ctx.Value(primaryKey{}) != nil || time.Now().UnixNano() < s.backAt.Load() {
+		return s.beginOn(ctx, s.write, o, readOnly, u)
+	}
+	r, err := s.beginOn(ctx, s.read, o, readOnly, u)
+	if err == nil {
+		if err = s.fresh(r); err == nil {
+			return r, nil
+		}
+		r.rollback()
+		r.release()
+	}
+	if ctx.Err() != nil || s.drain.closing.Err() != nil {
+		return nil, err
+	}
+	s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
+	s.log.Warn("the primary stands in for the replicas", zap.String("reason", err.Error()))
+	return s.beginOn(ctx, s.write, o, readOnly, u)
+}
+
+// fresh refuses a replica that lags too much.
+func (s *Sessions) fresh(r *transaction) error {
+	if s.maxLag <= 0 {
+		return nil
+	}
+	lag, err := s.engine.Lag(r.own, r.tx)
+	if err == nil && lag > s.maxLag {
+		err = &lagError{lag, s.maxLag}
+	}
+	return err
+}
+
+// lagError says that a replica is too old.
+type lagError struct{ lag, most time.Duration }
+
+func (e *lagError) Error() string {
+	return "a replica lags by " + e.lag.Round(time.Millisecond).String() + ", DATABASE_REPLICA_MAX_LAG is " + e.most.String()
+}
+
+var _ engine.Execer = (*Session)(nil)

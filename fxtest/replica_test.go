@@ -1,0 +1,192 @@
+package fxtest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+// pair starts a primary and its standby, and returns the settings of a database
+// on the primary.
+func pair(t *testing.T) (primary, standby *fxtest.Server, cfg dbfx.Config) {
+	t.Helper()
+	primary = fxtest.NewServer(t)
+	cfg = primary.Database(t)
+	standby = primary.Standby(t)
+	return primary, standby, cfg
+}
+
+func TestReplica_ViewReadsThereAndRunOnThePrimary(t *testing.T) {
+	t.Parallel()
+	_, standby, cfg := pair(t)
+	there := cfg
+	there.Port = standby.Port()
+	withReplica := cfg
+	withReplica.DatabaseReplicaURL = dbfx.NewSecret(there.URL())
+	withReplica.DatabaseReplicaMaxLag = time.Second
+	app, onStandby := fxtest.New(t, fxtest.Use(withReplica)), fxtest.New(t, fxtest.Use(there))
+	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+		t.Fatal(err)
+	}
+	recovering := func(ctx context.Context, opts ...dbfx.SessionOption) bool {
+		in, err := dbfx.ViewValue(ctx, app.Sessions, func(ctx context.Context, tx *dbfx.Session) (in bool, err error) {
+			return in, tx.QueryRowContext(ctx, "select pg_is_in_recovery()").Scan(&in)
+		}, opts...)
+		if err != nil {
+			t.Error(err)
+		}
+		return in
+	}
+	wants := func(what string, want bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); recovering(t.Context()) != want; {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: View on the replica: %t", what, !want)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	wants("at first", true)
+	if recovering(t.Context(), dbfx.Primary()) || recovering(dbfx.WithPrimary(t.Context())) {
+		t.Error("the primary was asked for, and a replica answered")
+	}
+	err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+		if recovering(ctx) {
+			t.Error("View inside Run is on a replica")
+		}
+		return put(ctx, tx, "a", 1)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := onStandby.DB.ExecContext(t.Context(), "select pg_wal_replay_pause()"); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(t.Context(), app.DB, "b", 1); err != nil {
+		t.Fatal(err)
+	}
+	wants("the replay stands still", false)
+	if _, err := onStandby.DB.ExecContext(t.Context(), "select pg_wal_replay_resume()"); err != nil {
+		t.Fatal(err)
+	}
+	wants("the replay goes on", true)
+	standby.Stop(t, syscall.SIGQUIT)
+	if recovering(t.Context()) {
+		t.Error("a stopped replica answered")
+	}
+	standby.Start(t)
+	wants("the replica is back", true)
+}
+
+func TestFailover_KeepsWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	primary, standby, cfg := pair(t)
+	admin := fxtest.New(t, fxtest.Use(cfg))
+	for _, statement := range []string{
+		"create table kv (k text primary key, v integer)", "alter system set synchronous_standby_names = '*'", "select pg_reload_conf()",
+	} {
+		if _, err := admin.DB.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	both := cfg
+	both.DatabaseURL = dbfx.NewSecret(fmt.Sprintf("postgresql://%s:%s@127.0.0.1:%d,127.0.0.1:%d/%s?sslmode=disable&target_session_attrs=read-write",
+		cfg.User, cfg.Password.Reveal(), primary.Port(), standby.Port(), cfg.Name))
+	both.CommitTimeout = 2 * time.Second
+	app := fxtest.New(t, fxtest.Use(both))
+	waitFor(t, admin, "select 'ok' from pg_stat_replication where sync_state = 'sync'")
+
+	var stop, promoted atomic.Bool
+	var mu sync.Mutex
+	known := map[string]bool{} // false: unknown
+	var firstWrite, promotedAt atomic.Int64
+	readOnly := 0
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				key := fmt.Sprintf("%d-%d", w, i)
+				ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+				err := app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, key, 1) })
+				cancel()
+				mu.Lock()
+				if err == nil || errors.Is(err, dbfx.ErrCommitUnknown) {
+					known[key] = err == nil
+				}
+				if err != nil && promoted.Load() && contains(err.Error(), "25006") {
+					readOnly++
+				}
+				mu.Unlock()
+				if err == nil && promoted.Load() {
+					firstWrite.CompareAndSwap(0, time.Now().UnixNano())
+				}
+			}
+		})
+	}
+	time.Sleep(500 * time.Millisecond)
+	primary.Stop(t, syscall.SIGQUIT)
+	time.Sleep(300 * time.Millisecond)
+	there := cfg
+	there.Port = standby.Port()
+	newPrimary := fxtest.New(t, fxtest.Use(there))
+	if _, err := newPrimary.DB.ExecContext(t.Context(), "select pg_promote()"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newPrimary.DB.ExecContext(t.Context(), "alter system set synchronous_standby_names = ''"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newPrimary.DB.ExecContext(t.Context(), "select pg_reload_conf()"); err != nil {
+		t.Fatal(err)
+	}
+	promotedAt.Store(time.Now().UnixNano())
+	promoted.Store(true)
+	for deadline := time.Now().Add(30 * time.Second); firstWrite.Load() == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(200 * time.Millisecond)
+	stop.Store(true)
+	wg.Wait()
+	if firstWrite.Load() == 0 {
+		t.Fatal("nothing was written after the promotion")
+	}
+	there2, err := table(newPrimary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sure, unknown := 0, 0
+	for key, acknowledged := range known {
+		_, ok := there2[key]
+		switch {
+		case acknowledged && !ok:
+			t.Errorf("%s was acknowledged and is gone", key)
+		case acknowledged:
+			sure++
+		default:
+			unknown++
+		}
+	}
+	for key := range there2 {
+		if _, ok := known[key]; !ok {
+			t.Errorf("%s is there, and Run said that it is not", key)
+		}
+	}
+	if readOnly > 0 {
+		t.Errorf("%d writes were refused as read-only after the promotion", readOnly)
+	}
+	t.Logf("%d acknowledged, %d unknown, first write %s after the promotion", sure, unknown,
+		time.Duration(firstWrite.Load()-promotedAt.Load()).Round(time.Millisecond))
+	primary.Start(t) // the cleanup drops its database, and must not wait for a standby
+	for _, statement := range []string{"alter system set synchronous_standby_names = ''", "select pg_reload_conf()"} {
+		if _, err := admin.DB.ExecContext(t.Context(), statement); err != nil {
+			t.Error(err)
+		}
+	}
+}
