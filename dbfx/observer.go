@@ -3,6 +3,7 @@ package dbfx
 import (
 	"context"
 	"errors"
+	"regexp"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
@@ -31,8 +32,8 @@ type ArgumentObserver interface {
 type StatementEvent struct {
 	Dialect  Dialect
 	Database string // the name given to Named, "" for the default
-	SQL      string
-	Args     []any // only for an ArgumentObserver that wants them
+	SQL      string // without the password of a CREATE or ALTER ROLE
+	Args     []any  // only for an ArgumentObserver that wants them
 	Start    time.Time
 	Duration time.Duration // until the rows were closed, where there are rows
 	Rows     int64         // affected or read; -1 when not known
@@ -101,7 +102,7 @@ func (list observers) trace(dialect Dialect, database string) *engine.Trace {
 	}
 	t.Statement = func(ctx context.Context, s engine.Statement) {
 		e := StatementEvent{
-			Dialect: dialect, Database: database, SQL: s.SQL, Start: s.Start, Duration: s.Duration, Rows: s.Rows, Err: s.Err,
+			Dialect: dialect, Database: database, SQL: maskPasswords(s.SQL), Start: s.Start, Duration: s.Duration, Rows: s.Rows, Err: s.Err,
 		}
 		for i, o := range list {
 			e.Args = nil
@@ -114,4 +115,17 @@ func (list observers) trace(dialect Dialect, database string) *engine.Trace {
 		}
 	}
 	return t
+}
+
+// quotedAfterPassword finds the literals of CREATE ROLE … PASSWORD 'x'.
+var quotedAfterPassword = regexp.MustCompile(`(?is)(\bpassword\s+(?:e|u&)?)('(?:[^']|'')*'|\$[a-z_]*\$.*?\$[a-z_]*\$)`)
+
+// maskPasswords hides what CREATE and ALTER of roles, user mappings and the like
+// say in clear.
+func maskPasswords(query string) string {
+	switch engine.Keyword(query) {
+	case "CREATE", "ALTER", "SET":
+		return quotedAfterPassword.ReplaceAllString(query, "${1}'"+mask+"'")
+	}
+	return query
 }

@@ -33,8 +33,12 @@ var choices = map[string][]string{
 // free are the arguments that go to pgx as they are.
 var free = []string{"sslrootcert", "sslcert", "sslkey", "sslpassword", "application_name", "require_auth"}
 
-// numbers are the arguments that go to pgx as they are and are whole numbers.
-var numbers = []string{"connect_timeout", "statement_cache_capacity", "description_cache_capacity"}
+// numbers are the arguments that are whole numbers. Those of the socket go to the
+// dialer: pgx would send them to the server.
+var numbers = []string{
+	"connect_timeout", "statement_cache_capacity", "description_cache_capacity",
+	"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+}
 
 // moot are arguments that ask for what is so anyway, with the values that do.
 var moot = map[string][]string{

@@ -54,6 +54,7 @@ func TestParseURL(t *testing.T) {
 		{`postgresql://db/t?server_settings={"jit":"off","search_path":"a, b"}`, `||db|t|{"options":"-c jit=off -c search_path=a,\\ b"}`},
 		{"postgresql://db/t?prepared_statement_cache_size=0", `||db|t|{"default_query_exec_mode":"exec"}`},
 		{"postgresql://db/t?gssencmode=disable&client_encoding=UTF8&load_balance_hosts=random", `||db|t|{"load_balance_hosts":"random"}`},
+		{"postgresql://db/t?keepalives=1&keepalives_idle=30&tcp_user_timeout=5000", `||db|t|{"keepalives":"1","keepalives_idle":"30","tcp_user_timeout":"5000"}`},
 		{" postgresql://ada:x@db/t\n", `ada|x|db|t|{}`},
 		{"sqlite://", `sqlite|:memory:|`},
 		{"sqlite:///", `sqlite|:memory:|`},

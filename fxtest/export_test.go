@@ -4,7 +4,14 @@ package fxtest
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/sergas/dbkit/dbfx"
 )
@@ -70,6 +79,55 @@ func (s *Server) Standby(tb testing.TB, settings ...string) *Server {
 		tb.Fatal(err)
 	}
 	return &Server{&standby}
+}
+
+// EnableTLS gives the server a certificate for 127.0.0.1 and returns the path of
+// the authority's.
+func (s *Server) EnableTLS(tb testing.TB) (authority string) {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dir := filepath.Dir(s.server.pid)
+	authority = filepath.Join(tb.TempDir(), "ca.pem")
+	for path, block := range map[string]*pem.Block{
+		filepath.Join(dir, "server.crt"): {Type: "CERTIFICATE", Bytes: certificate},
+		filepath.Join(dir, "server.key"): {Type: "EC PRIVATE KEY", Bytes: private},
+		authority:                        {Type: "CERTIFICATE", Bytes: certificate},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		if s.server.who != nil {
+			if err := os.Chown(path, int(s.server.who.Uid), int(s.server.who.Gid)); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+	conn, err := pgx.Connect(context.Background(), s.server.admin)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	for _, statement := range []string{"alter system set ssl = on", "select pg_reload_conf()"} {
+		if _, err := conn.Exec(context.Background(), statement); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return authority
 }
 
 // Signal sends a signal to the postmaster: SIGINT is a fast stop, SIGQUIT a crash.

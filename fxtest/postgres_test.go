@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,18 +42,26 @@ func selects(t *testing.T, app *fxtest.App, c, n int) (failed int64) {
 // then requests. pgx's defaults fail up to 30 of them.
 func TestPostgres_NoRequestFailsAfterTheEvent(t *testing.T) {
 	t.Parallel()
-	for _, preping := range []string{"auto", "always"} {
+	for _, preping := range []string{"auto", "always", "auto over TLS"} {
 		t.Run(preping, func(t *testing.T) {
 			t.Parallel()
 			server := fxtest.NewServer(t)
 			cfg := server.Database(t)
-			cfg.PoolPrePing = preping
+			mode, _, overTLS := strings.Cut(preping, " ")
+			cfg.PoolPrePing = mode
+			if overTLS {
+				cfg.DatabaseURL = dbfx.NewSecret(strings.Replace(cfg.URL(), "sslmode=disable", "sslmode=verify-full&sslrootcert="+server.EnableTLS(t), 1))
+			}
 			app, direct := fxtest.New(t, fxtest.Use(cfg)), fxtest.New(t, fxtest.Use(cfg))
+			var encrypted bool
+			if err := app.DB.QueryRowContext(t.Context(), "select ssl from pg_stat_ssl where pid = pg_backend_pid()").Scan(&encrypted); err != nil || encrypted != overTLS {
+				t.Errorf("over TLS: %t, %v", encrypted, err)
+			}
 			events := map[string]func(){
 				"fast restart":  func() { server.Stop(t, syscall.SIGINT); server.Start(t) },
 				"crash restart": func() { server.Stop(t, syscall.SIGQUIT); server.Start(t) },
 				"terminate all": func() {
-					_, err := direct.DB.ExecContext(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
+					_, err := direct.DB.ExecContext(t.Context(), `select pg_terminate_backend(pid, 5000) from pg_stat_activity
 						where datname = current_database() and pid <> pg_backend_pid()`)
 					if err != nil {
 						t.Error(err)

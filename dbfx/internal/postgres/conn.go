@@ -27,6 +27,7 @@ type conn struct {
 
 	born, deadline time.Time // deadline is zero where no age ends it
 	returned       time.Time // to the pool
+	socket         socket
 
 	bound  bool // a session has it
 	permit bool // and commits
@@ -78,6 +79,13 @@ func (c *conn) control(query string) error {
 		c.refused = err // whoever asked for a ROLLBACK must not get a commit
 	}
 	return err
+}
+
+// Close implements driver.Conn. That a dead peer did not hear the farewell is no
+// fault: over TLS it would make a stop fail.
+func (c *conn) Close() error {
+	_ = c.stdConn.Close()
+	return nil
 }
 
 // simple reports whether statements with arguments use the simple protocol too.

@@ -127,8 +127,11 @@ func (o *Options) config() (*pgx.ConnConfig, error) {
 		keys["application_name"] = filepath.Base(os.Args[0])
 	}
 	maps.Copy(keys, o.Args)
-	delete(keys, "load_balance_hosts")
-	delete(keys, "options")
+	for _, ours := range []string{
+		"load_balance_hosts", "options", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+	} {
+		delete(keys, ours)
+	}
 	if o.User != "" {
 		keys["user"] = o.User
 	}
@@ -153,7 +156,7 @@ func (o *Options) config() (*pgx.ConnConfig, error) {
 	if o.Args["connect_timeout"] == "" {
 		cfg.ConnectTimeout = o.ConnectTimeout // to the millisecond
 	}
-	cfg.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second, Control: limitUnacknowledged}).DialContext
+	cfg.DialFunc = o.dialer().DialContext
 	cfg.RuntimeParams = map[string]string{"application_name": keys["application_name"]} // not PGOPTIONS, PGTZ
 	params, rest := o.sessionParams()
 	if o.Pooler {
@@ -169,6 +172,25 @@ func (o *Options) config() (*pgx.ConnConfig, error) {
 		cfg.RuntimeParams["options"] = rest
 	}
 	return cfg, nil
+}
+
+// dialer finds a dead peer after 15 + 9·15 seconds of silence, and after 30 with
+// data that no one acknowledges, unless the URL says otherwise.
+func (o *Options) dialer() *net.Dialer {
+	number := func(key string, otherwise int) int {
+		if n, err := strconv.Atoi(o.Args[key]); err == nil {
+			return n
+		}
+		return otherwise
+	}
+	seconds := func(key string) time.Duration { return time.Duration(number(key, 15)) * time.Second }
+	return &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable: number("keepalives", 1) != 0, Idle: seconds("keepalives_idle"), Interval: seconds("keepalives_interval"),
+			Count: number("keepalives_count", 9),
+		},
+		Control: limitUnacknowledged(number("tcp_user_timeout", 30_000)),
+	}
 }
 
 // sessionParams returns the server's settings for every session, and what of the

@@ -5,4 +5,4 @@ package postgres
 import "syscall"
 
 // limitUnacknowledged is Linux's.
-func limitUnacknowledged(_, _ string, _ syscall.RawConn) error { return nil }
+func limitUnacknowledged(int) func(network, address string, raw syscall.RawConn) error { return nil }

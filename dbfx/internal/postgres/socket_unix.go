@@ -8,25 +8,33 @@ import (
 	"syscall"
 )
 
+// socket is what is below a connection; raw is nil where it is no socket that we
+// know.
+type socket struct{ raw syscall.RawConn }
+
+func newSocket(c net.Conn) socket {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if s, ok := c.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			return socket{raw}
+		}
+	}
+	return socket{}
+}
+
 // pending reports whether something has come on a connection that expects
 // nothing: the end of the stream, or the server's farewell.
 //
 // It goes through Control and not Read: pgx's background reader can hold the
 // file's read lock, and a peek through Read then hung for ever.
-func pending(c net.Conn) bool {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	s, ok := c.(syscall.Conn)
-	if !ok {
-		return true // not a socket that we know: ping
-	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return true
+func (s socket) pending() bool {
+	if s.raw == nil {
+		return true // ping
 	}
 	found := false
-	err = raw.Control(func(fd uintptr) {
+	err := s.raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, recvErr := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		found = recvErr != syscall.EAGAIN && recvErr != syscall.EINTR
