@@ -12,7 +12,7 @@ import (
 )
 
 // eachDatabase runs fn on both engines with a database that the test closes.
-func eachDatabase(t *testing.T, fn func(t *testing.T, db *dbfx.Database), change ...func(*dbfx.Config)) {
+func eachDatabase(t *testing.T, fn func(t *testing.T, db *dbfx.Database, cfg dbfx.Config), change ...func(*dbfx.Config)) {
 	t.Helper()
 	t.Parallel()
 	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
@@ -26,7 +26,7 @@ func eachDatabase(t *testing.T, fn func(t *testing.T, db *dbfx.Database), change
 		if _, err := db.DB().ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
 			t.Fatal(err)
 		}
-		fn(t, db)
+		fn(t, db, cfg)
 	})
 }
 
@@ -47,17 +47,7 @@ func rowsAfterwards(t *testing.T, cfg dbfx.Config) (n int) {
 }
 
 func TestClose_LetsSessionsFinishAndTakesNoNewOnes(t *testing.T) {
-	t.Parallel()
-	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		tight(&cfg)
-		cfg.PoolTimeout = time.Minute
-		db, err := dbfx.Open(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := db.DB().ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
-			t.Fatal(err)
-		}
+	eachDatabase(t, func(t *testing.T, db *dbfx.Database, cfg dbfx.Config) {
 		s := db.Sessions()
 		entered, leave := make(chan struct{}), make(chan struct{})
 		running := make(chan error, 1)
@@ -96,19 +86,11 @@ func TestClose_LetsSessionsFinishAndTakesNoNewOnes(t *testing.T) {
 		if n := rowsAfterwards(t, cfg); n != 2 {
 			t.Errorf("got %d rows, want 2", n)
 		}
-	})
+	}, tight, func(c *dbfx.Config) { c.PoolTimeout = time.Minute })
 }
 
 func TestClose_CutsWhatIsLeftAtTheDeadline(t *testing.T) {
-	t.Parallel()
-	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		db, err := dbfx.Open(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := db.DB().ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
-			t.Fatal(err)
-		}
+	eachDatabase(t, func(t *testing.T, db *dbfx.Database, cfg dbfx.Config) {
 		entered := make(chan struct{})
 		running := make(chan error, 1)
 		var cause error
@@ -123,7 +105,7 @@ func TestClose_CutsWhatIsLeftAtTheDeadline(t *testing.T) {
 		<-entered
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		err = db.Close(ctx)
+		err := db.Close(ctx)
 		if err == nil || !strings.Contains(err.Error(), "1 of 1 sessions") {
 			t.Errorf("got %v, want the count", err)
 		}
@@ -138,15 +120,7 @@ func TestClose_CutsWhatIsLeftAtTheDeadline(t *testing.T) {
 }
 
 func TestClose_FnThatHeedsNothingCannotCommitAfterwards(t *testing.T) {
-	t.Parallel()
-	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		db, err := dbfx.Open(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := db.DB().ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
-			t.Fatal(err)
-		}
+	eachDatabase(t, func(t *testing.T, db *dbfx.Database, cfg dbfx.Config) {
 		entered, leave := make(chan struct{}), make(chan struct{})
 		running := make(chan error, 1)
 		go func() {
@@ -172,7 +146,7 @@ func TestClose_FnThatHeedsNothingCannotCommitAfterwards(t *testing.T) {
 }
 
 func TestClose_WaitsForTheUsersOfABareHandle(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db *dbfx.Database) {
+	eachDatabase(t, func(t *testing.T, db *dbfx.Database, _ dbfx.Config) {
 		tx, err := db.DB().BeginTx(context.Background(), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -195,7 +169,7 @@ func TestClose_WaitsForTheUsersOfABareHandle(t *testing.T) {
 }
 
 func TestClose_SaysWhatIsLeftOutsideOfSessions(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db *dbfx.Database) {
+	eachDatabase(t, func(t *testing.T, db *dbfx.Database, cfg dbfx.Config) {
 		conn, err := db.DB().Conn(context.Background())
 		if err != nil {
 			t.Fatal(err)
@@ -210,7 +184,7 @@ func TestClose_SaysWhatIsLeftOutsideOfSessions(t *testing.T) {
 }
 
 func TestClose_InsideASessionDoesNotHang(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db *dbfx.Database) {
+	eachDatabase(t, func(t *testing.T, db *dbfx.Database, cfg dbfx.Config) {
 		err := db.Sessions().Run(context.Background(), func(ctx context.Context, tx *dbfx.Session) error {
 			ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 			defer cancel()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/fx"
 
 	"github.com/sergas/dbkit/dbfx"
@@ -107,11 +109,17 @@ func TestPostgres_SilentSocketsCostOnePing(t *testing.T) {
 	}
 }
 
+// TestPostgres_RestartsUnderLoadLeaveNothing is not parallel: it counts what the
+// whole process has open.
 func TestPostgres_RestartsUnderLoadLeaveNothing(t *testing.T) {
-	t.Parallel()
 	server := fxtest.NewServer(t)
-	app := fxtest.New(t, fxtest.Use(server.Database(t)))
-	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+	cfg := server.Database(t)
+	goroutines, files := runtime.NumGoroutine(), openFiles(t)
+	db, err := dbfx.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.DB().ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
 		t.Fatal(err)
 	}
 	var stop atomic.Bool
@@ -122,7 +130,7 @@ func TestPostgres_RestartsUnderLoadLeaveNothing(t *testing.T) {
 		wg.Go(func() {
 			for i := 0; !stop.Load(); i++ {
 				key := fmt.Sprintf("%d-%d", w, i)
-				err := app.Sessions.Run(context.Background(), func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, key, 1) })
+				err := db.Sessions().Run(context.Background(), func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, key, 1) })
 				if err == nil || errors.Is(err, dbfx.ErrCommitUnknown) {
 					mu.Lock()
 					acknowledged[key] = err == nil
@@ -131,18 +139,22 @@ func TestPostgres_RestartsUnderLoadLeaveNothing(t *testing.T) {
 			}
 		})
 	}
-	for i := range 20 {
+	for range 20 {
 		time.Sleep(20 * time.Millisecond)
 		// A crash of a server with fsync=off may lose what it acknowledged; a fast stop may not.
 		server.Stop(t, syscall.SIGINT)
 		server.Start(t)
-		if i == 19 {
-			time.Sleep(50 * time.Millisecond)
-		}
 	}
+	time.Sleep(50 * time.Millisecond)
 	stop.Store(true)
 	wg.Wait()
-	wantIdle(t, app)
+	if s := db.DB().Stats(); s.InUse != 0 {
+		t.Errorf("%d connections are in use", s.InUse)
+	}
+	if err := db.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	app := fxtest.New(t, fxtest.Use(cfg))
 	there, err := table(app)
 	if err != nil {
 		t.Fatal(err)
@@ -158,10 +170,38 @@ func TestPostgres_RestartsUnderLoadLeaveNothing(t *testing.T) {
 		}
 	}
 	t.Logf("%d rows through 20 restarts", len(there))
-	var backends int
-	if err := app.DB.QueryRowContext(t.Context(), "select count(*) from pg_stat_activity where datname = current_database()").Scan(&backends); err != nil || backends > 30 {
-		t.Errorf("got %d backends, %v", backends, err)
+	waitFor(t, app, "select 'none' from pg_stat_activity where datname = current_database() having count(*) <= 2")
+	if err := app.Stop(context.Background()); err != nil {
+		t.Error(err)
 	}
+	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > goroutines+2 || openFiles(t) > files+2; {
+		if time.Now().After(deadline) {
+			t.Fatalf("goroutines grew from %d to %d, open files from %d to %d", goroutines, runtime.NumGoroutine(), files, openFiles(t))
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestPostgres_RawReachesPgx(t *testing.T) {
+	t.Parallel()
+	app := fxtest.New(t, fxtest.Use(fxtest.Postgres(t)))
+	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := app.DB.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	err = conn.Raw(func(driverConn any) error {
+		c := driverConn.(interface{ Conn() *pgx.Conn }).Conn()
+		_, err := c.CopyFrom(t.Context(), pgx.Identifier{"kv"}, []string{"k", "v"}, pgx.CopyFromRows([][]any{{"a", 1}, {"b", 2}}))
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wantCount(t, app, "%", 2)
 }
 
 func TestPostgres_FirstComeFirstServed(t *testing.T) {
@@ -358,4 +398,42 @@ logfile = %s/log
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+func TestPostgres_PoolSettingsMeanWhatSQLAlchemySays(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		change   func(*dbfx.Config)
+		wantMax  int
+		wantSame bool // two uses have one connection
+	}{
+		"Default":      {func(*dbfx.Config) {}, 30, true},
+		"NoOverflow":   {func(c *dbfx.Config) { c.PoolSize, c.MaxOverflow = 5, 0 }, 5, true},
+		"SizeZero":     {func(c *dbfx.Config) { c.PoolSize = 0 }, 0, true},
+		"Unlimited":    {func(c *dbfx.Config) { c.MaxOverflow = -1 }, 0, true},
+		"NoPool":       {func(c *dbfx.Config) { c.TokenPersistenceEnabled = false }, 0, false},
+		"RecycleZero":  {func(c *dbfx.Config) { c.PoolRecycle = 0 }, 30, false},
+		"RecycleNever": {func(c *dbfx.Config) { c.PoolRecycle = dbfx.Forever }, 30, true},
+		"RecycleShort": {func(c *dbfx.Config) { c.PoolRecycle = time.Millisecond }, 30, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := fxtest.Postgres(t)
+			tt.change(&cfg)
+			app := fxtest.New(t, fxtest.Use(cfg))
+			pid := func() (pid int) {
+				if err := app.DB.QueryRowContext(t.Context(), "select pg_backend_pid() from pg_sleep(0.01)").Scan(&pid); err != nil {
+					t.Error(err)
+				}
+				return pid
+			}
+			if max := app.DB.Stats().MaxOpenConnections; max != tt.wantMax {
+				t.Errorf("at most %d connections, want %d", max, tt.wantMax)
+			}
+			if same := pid() == pid(); same != tt.wantSame {
+				t.Errorf("two uses have one connection: %t", same)
+			}
+		})
+	}
 }
