@@ -43,9 +43,17 @@ func TestRun_CancelNeverLiesAboutTheCommit(t *testing.T) {
 				for i := range rounds / workers {
 					key := fmt.Sprintf("%d-%d", w, i)
 					ctx, cancel := context.WithCancel(context.Background())
-					timer := time.AfterFunc(rand.N(2*time.Millisecond), cancel)
-					err := app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, key, 1) })
-					timer.Stop()
+					after := func(most time.Duration) { time.AfterFunc(rand.N(most), cancel) }
+					if i%4 == 0 { // anywhere
+						after(2 * time.Millisecond)
+					}
+					err := app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+						err := put(ctx, tx, key, 1)
+						if i%4 != 0 { // around COMMIT
+							after(200 * time.Microsecond)
+						}
+						return err
+					})
 					cancel()
 					if errors.Is(err, dbfx.ErrCommitUnknown) {
 						t.Errorf("%s: unknown without a fault: %v", key, err)
@@ -67,6 +75,9 @@ func TestRun_CancelNeverLiesAboutTheCommit(t *testing.T) {
 			}
 		}
 		t.Logf("%d rounds, %d committed, %d lies", len(committed), yes, lies)
+		if yes == 0 || yes == rounds {
+			t.Errorf("the cancel never raced the commit: %d of %d committed", yes, rounds)
+		}
 		if lies > 0 {
 			t.Errorf("%d of %d results were lies", lies, rounds)
 		}
