@@ -99,6 +99,10 @@ func (r *transaction) checkout(start time.Time, readOnly bool) error {
 		if err == nil || r.own.Err() != nil || r.sessions.engine.Classify(err).Kind != engine.Lost {
 			return err
 		}
+		if r.tx != nil { // it died after BEGIN; a connection with a Tx cannot be discarded
+			_ = r.tx.Rollback()
+			r.tx = nil
+		}
 		r.discard()
 		r.giveBack()
 	}

@@ -65,7 +65,11 @@ func WithLogger(log *zap.Logger) OpenOption {
 
 // WithObserver adds an observer.
 func WithObserver(o Observer) OpenOption {
-	return func(d *Database) { d.watch = append(d.watch, o) }
+	return func(d *Database) {
+		if o != nil {
+			d.watch = append(d.watch, o)
+		}
+	}
 }
 
 // WithOpener sets the Opener.

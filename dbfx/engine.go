@@ -19,13 +19,17 @@ func newEngine(cfg Config, name string, watch observers, password PasswordSource
 		return nil, fmt.Errorf("dbfx: config: DATABASE_URL: %w", err)
 	}
 	trace := watch.trace(loc.dialect, name)
-	if loc.dialect == Postgres {
-		return newPostgres(cfg, loc, trace, password), nil
+	prefix := ""
+	if name != "" {
+		prefix = prefixOf(name) + "_"
 	}
-	return newSQLite(cfg, loc, trace), nil
+	if loc.dialect == Postgres {
+		return newPostgres(cfg, loc, trace, password, prefix), nil
+	}
+	return newSQLite(cfg, loc, trace, prefix), nil
 }
 
-func newPostgres(cfg Config, loc location, trace *engine.Trace, password PasswordSource) *postgres.Engine {
+func newPostgres(cfg Config, loc location, trace *engine.Trace, password PasswordSource, prefix string) *postgres.Engine {
 	var replica *postgres.Options
 	if !cfg.DatabaseReplicaURL.IsEmpty() {
 		if at, err := parseURL(cfg.DatabaseReplicaURL.Reveal()); err == nil { // Validate has looked
@@ -33,7 +37,9 @@ func newPostgres(cfg Config, loc location, trace *engine.Trace, password Passwor
 			replica = &opt
 		}
 	}
-	return postgres.New(postgresOptions(cfg, loc, trace, password), replica)
+	primary := postgresOptions(cfg, loc, trace, password)
+	primary.Prefix = prefix
+	return postgres.New(primary, replica)
 }
 
 func postgresOptions(cfg Config, loc location, trace *engine.Trace, password PasswordSource) postgres.Options {
@@ -65,11 +71,11 @@ func postgresOptions(cfg Config, loc location, trace *engine.Trace, password Pas
 	}
 }
 
-func newSQLite(cfg Config, loc location, trace *engine.Trace) *sqlite.Engine {
+func newSQLite(cfg Config, loc location, trace *engine.Trace, prefix string) *sqlite.Engine {
 	opt := sqlite.Options{
 		Path:           loc.path,
 		Memory:         loc.path == memoryPath,
-		Setting:        "DATABASE_PATH",
+		Setting:        prefix + "DATABASE_PATH",
 		FileMode:       cfg.SQLiteFileMode,
 		MaxConns:       cfg.SQLiteMaxConns,
 		BusyTimeout:    cfg.SQLiteBusyTimeout,
@@ -79,9 +85,9 @@ func newSQLite(cfg Config, loc location, trace *engine.Trace) *sqlite.Engine {
 		Trace:          trace,
 	}
 	if loc.unknown != "" {
-		opt.Warnings = []string{fmt.Sprintf("DATABASE_URL: the scheme %q is not supported; using SQLite at DATABASE_PATH", loc.unknown)}
+		opt.Warnings = []string{fmt.Sprintf("%sDATABASE_URL: the scheme %q is not supported; using SQLite at %s", prefix, loc.unknown, opt.Setting)}
 	} else if loc.fromURL {
-		opt.Setting = "DATABASE_URL"
+		opt.Setting = prefix + "DATABASE_URL"
 	}
 	return sqlite.New(opt)
 }

@@ -41,12 +41,15 @@ func checkName(name string) error {
 	return nil
 }
 
+// prefixOf is what stands before "_" in the variables of a named database.
+func prefixOf(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
+
 func load(name string) (loaded, error) {
 	out := loaded{config: DefaultConfig()}
 	if err := checkName(name); err != nil {
 		return out, err
 	}
-	prefix := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	prefix := prefixOf(name)
 	if name != "" {
 		out.config.SQLitePath = "./data/" + name + ".db"
 		out.config.Name = name

@@ -140,6 +140,9 @@ func (r *transaction) commit() error {
 	}
 	switch r.sessions.engine.CommitOutcome(err) {
 	case engine.NotCommitted:
+		if r.killed.Load() {
+			return ErrClosed
+		}
 		if unlessContext(err) == nil { // the context is the one that COMMIT_TIMEOUT ends
 			return fmt.Errorf("dbfx: COMMIT was rolled back: %w", errCommitTimeout)
 		}

@@ -140,9 +140,7 @@ func TestSQLite_StartHonoursItsDeadlineWhileTheFileIsLocked(t *testing.T) {
 
 func TestSQLite_ATransactionLeftOpenByHandDoesNotReachTheNextUser(t *testing.T) {
 	t.Parallel()
-	cfg := fxtest.SQLite(t)
-	cfg.SQLiteMaxConns = 1
-	app := fxtest.New(t, fxtest.Use(cfg))
+	app := fxtest.New(t)
 	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text, v integer)"); err != nil {
 		t.Fatal(err)
 	}
@@ -154,10 +152,21 @@ func TestSQLite_ATransactionLeftOpenByHandDoesNotReachTheNextUser(t *testing.T) 
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	if err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, "mine", 1) }); err != nil {
-		t.Error(err)
+	// Another process would wait for a lock that the pool holds.
+	cfg := app.Config
+	cfg.SQLiteBusyTimeout = 50 * time.Millisecond
+	other, err := dbfx.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
-	wantCount(t, app, "%", 1)
+	defer func() { _ = other.Close(context.Background()) }()
+	for _, s := range []*dbfx.Sessions{other.Sessions(), app.Sessions} {
+		if err := s.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, "mine", 1) }); err != nil {
+			t.Error(err)
+		}
+	}
+	wantCount(t, app, "left", 0)
+	wantCount(t, app, "mine", 2)
 }
 
 func TestSQLite_AFullDiskLosesNothingThatWasAcknowledged(t *testing.T) {

@@ -18,6 +18,7 @@ type EndedError struct {
 	First error // the statement that ended it, nil if not known
 }
 
+// Error implements error.
 func (e *EndedError) Error() string {
 	if e.First == nil {
 		return "the database has ended the transaction; nothing more runs in it"
@@ -25,7 +26,10 @@ func (e *EndedError) Error() string {
 	return "the database has ended the transaction; nothing more runs in it: " + e.First.Error()
 }
 
-func (e *EndedError) Unwrap() error        { return e.First }
+// Unwrap returns the statement's error.
+func (e *EndedError) Unwrap() error { return e.First }
+
+// Is makes errors.Is find ErrRolledBack.
 func (e *EndedError) Is(target error) bool { return target == ErrRolledBack }
 
 // LockedError is a write that waited too long for the write lock.
@@ -37,6 +41,7 @@ type LockedError struct {
 	Err    error // the database's own error, if it was asked
 }
 
+// Error implements error.
 func (e *LockedError) Error() string {
 	text := fmt.Sprintf("database is locked: waited %s for the write lock", e.Waited.Round(time.Millisecond))
 	if e.Holder != "" {
@@ -48,4 +53,5 @@ func (e *LockedError) Error() string {
 	return text
 }
 
+// Unwrap returns the database's error.
 func (e *LockedError) Unwrap() error { return e.Err }

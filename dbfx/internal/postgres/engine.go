@@ -39,6 +39,7 @@ type Options struct {
 	// PasswordSource gives the password of each new connection; nil is Password.
 	PasswordSource func(context.Context) (string, error)
 
+	Prefix   string // of the variables, for errors
 	Warnings []string
 	Trace    *engine.Trace
 }

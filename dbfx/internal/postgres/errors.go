@@ -143,6 +143,7 @@ func (e *startError) Unwrap() error { return e.cause }
 // StartError implements engine.Engine.
 func (e *Engine) StartError(err error) (error, bool) {
 	reason, advice, later := explain(err)
+	advice = strings.ReplaceAll(advice, "DATABASE_", e.opt.Prefix+"DATABASE_")
 	return &startError{fmt.Sprintf("connect to PostgreSQL at %s: %s%s", e.Where(), reason, advice), err}, later
 }
 
