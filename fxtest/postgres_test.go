@@ -437,3 +437,33 @@ func TestPostgres_PoolSettingsMeanWhatSQLAlchemySays(t *testing.T) {
 		})
 	}
 }
+
+func TestPostgres_BadCertificateFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	server, stranger := fxtest.NewServer(t), fxtest.NewServer(t)
+	cfg := server.Database(t)
+	own, other := server.EnableTLS(t), stranger.EnableTLS(t)
+	open := func(host, authority string) error {
+		at := cfg
+		at.StartTimeout = time.Minute
+		at.DatabaseURL = dbfx.NewSecret(fmt.Sprintf("postgresql://%s:%s@%s:%d/%s?sslmode=verify-full&sslrootcert=%s",
+			cfg.User, cfg.Password.Reveal(), host, cfg.Port, cfg.Name, authority))
+		db, err := dbfx.Open(t.Context(), at)
+		if err == nil {
+			err = db.Close(t.Context())
+		}
+		return err
+	}
+	if err := open("127.0.0.1", own); err != nil {
+		t.Error("the right certificate:", err)
+	}
+	start := time.Now()
+	for name, err := range map[string]error{"another authority": open("127.0.0.1", other), "another name": open("localhost", own)} {
+		if err == nil || !contains(err.Error(), "sslrootcert") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("took %s: it was tried again", took)
+	}
+}

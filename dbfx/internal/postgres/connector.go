@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -205,9 +206,17 @@ func (o *Options) sessionParams() (params map[string]string, rest string) {
 			params[name] = strconv.FormatInt(max(d.Milliseconds(), 1), 10)
 		}
 	}
-	rest = runtimeParams(o.Args["options"], params)
+	options := o.Args["options"]
+	if o.Pooler { // what cannot go as it is must be told apart
+		options = " " + options
+		options = strings.TrimSpace(shortForm.ReplaceAllString(options, " -c $1="))
+	}
+	rest = runtimeParams(options, params)
 	return params, rest
 }
+
+// shortForm is -cname=value, which the server reads as -c name=value.
+var shortForm = regexp.MustCompile(` -c([A-Za-z_.]+)=`)
 
 var quoteValue = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 

@@ -103,6 +103,9 @@ func (e *Engine) Warnings() []string {
 	if e.opt.NoPool {
 		warnings = append(warnings, "TOKEN_PERSISTENCE_ENABLED=false: a new connection for each use, about a hundred times slower")
 	}
+	if _, rest := e.opt.sessionParams(); e.opt.Pooler && rest != "" {
+		warnings = append(warnings, fmt.Sprintf("POOLER=transaction: options %q cannot be sent through a pooler and are left out", rest))
+	}
 	mode := e.opt.Args["sslmode"]
 	if !strings.HasPrefix(mode, "verify-") && e.opt.Args["sslrootcert"] == "" && !e.local() {
 		if mode == "" {
