@@ -431,7 +431,8 @@ func TestPostgres_PoolSettingsMeanWhatSQLAlchemySays(t *testing.T) {
 			if max := app.DB.Stats().MaxOpenConnections; max != tt.wantMax {
 				t.Errorf("at most %d connections, want %d", max, tt.wantMax)
 			}
-			if same := pid() == pid(); same != tt.wantSame {
+			first, second := pid(), pid()
+			if same := first == second; same != tt.wantSame {
 				t.Errorf("two uses have one connection: %t", same)
 			}
 		})
