@@ -238,7 +238,7 @@ func TestPostgres_FirstComeFirstServed(t *testing.T) {
 			late++
 		}
 	}
-	if late > 2 {
+	if late > 8 { // of 20; database/sql's random choice makes about 17 of them late
 		t.Errorf("served in the order %v", order)
 	}
 }
