@@ -119,15 +119,11 @@ func (p *process) call(method, path, body string) (int, map[string]any, error) {
 }
 
 // engines are the ways to say which database, as a user would.
-func engines(t *testing.T) map[string][]string {
-	cfg := fxtest.Postgres(t)
-	parts := fxtest.Postgres(t)
-	return map[string][]string{
-		"sqlite":                   nil,
-		"postgresql by URL":        {"DATABASE_URL=" + cfg.SQLAlchemyURL(true)},
-		"postgresql by parts":      byParts(parts),
-		"unknown scheme is sqlite": {"DATABASE_URL=mysql://u:hunter2@h/d"},
-	}
+var engines = map[string]func(t *testing.T) []string{
+	"sqlite":                   func(*testing.T) []string { return nil },
+	"unknown scheme is sqlite": func(*testing.T) []string { return []string{"DATABASE_URL=mysql://u:hunter2@h/d"} },
+	"postgresql by URL":        func(t *testing.T) []string { return []string{"DATABASE_URL=" + fxtest.Postgres(t).SQLAlchemyURL(true)} },
+	"postgresql by parts":      func(t *testing.T) []string { return byParts(fxtest.Postgres(t)) },
 }
 
 func byParts(cfg dbfx.Config) []string {
@@ -139,10 +135,10 @@ func byParts(cfg dbfx.Config) []string {
 
 func TestServe_CreatesListsAndRevokes(t *testing.T) {
 	t.Parallel()
-	for name, env := range engines(t) {
+	for name, environment := range engines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir, env := t.TempDir(), environment(t)
 			p := start(t, dir, env)
 			code, created, err := p.call("POST", "/tokens", `{"name":"ci"}`)
 			if err != nil || code != http.StatusCreated || !strings.HasPrefix(fmt.Sprint(created["token"]), "tok_") {
@@ -196,10 +192,10 @@ func TestServe_CreatesListsAndRevokes(t *testing.T) {
 
 func TestServe_StopsUnderLoadAndLosesNothing(t *testing.T) {
 	t.Parallel()
-	for name, env := range engines(t) {
+	for name, environment := range engines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir, env := t.TempDir(), environment(t)
 			p := start(t, dir, env)
 			var acknowledged, unknown atomic.Int64
 			var wg sync.WaitGroup
