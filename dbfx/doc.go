@@ -32,7 +32,8 @@
 // databases; [Idempotent] adds what may have happened already.
 //
 // View is a read-only Run. On a SQLite file it reads through connections that no
-// writer can hold.
+// writer can hold, and on PostgreSQL from DATABASE_REPLICA_URL where there is one;
+// [Primary] and [WithPrimary] read what was just written.
 //
 // A *sql.DB, a *sql.Tx and a *Session are all a [DBTX], which is what sqlc,
 // scany, squirrel and bun take; [Sessions.DB] picks the session of a context, or
@@ -56,6 +57,14 @@
 // SQLite can end a transaction by itself, after an interrupted write or on a full
 // disk. What then follows in a transaction of the *sql.DB or in a Session gets
 // [ErrRolledBack]; without that it would commit by itself.
+//
+// # PostgreSQL
+//
+// What a restart, a failover or a firewall left of a connection is found when it is
+// taken from the pool, so that no request meets it. Sessions queue for a connection
+// first come, first served. A [PasswordSource] in the graph gives each new
+// connection its password; [Sessions.Renew] replaces them all, cutting none.
+// POOLER=transaction makes it all work behind PgBouncer.
 //
 // # Reaching the driver
 //

@@ -76,7 +76,8 @@ func (s *Sessions) Run(ctx context.Context, fn func(ctx context.Context, tx *Ses
 
 // View is Run in a transaction that the database keeps from writing: one snapshot,
 // taken at the first statement on SQLite and, from Isolation(RepeatableRead) on,
-// on PostgreSQL. It ends with ROLLBACK, so its outcome is never unknown, and its
+// on PostgreSQL. Where there are replicas it reads from one; see Primary and
+// WithPrimary. It ends with ROLLBACK, so its outcome is never unknown, and its
 // AfterCommit hooks do not run. Run inside View is ErrReadOnly.
 func (s *Sessions) View(ctx context.Context, fn func(ctx context.Context, tx *Session) error, opts ...SessionOption) error {
 	return s.dispatch(ctx, fn, opts, true)
