@@ -2,6 +2,7 @@ package fxtest_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"strings"
 	"testing"
@@ -195,4 +196,35 @@ func TestClose_InsideASessionDoesNotHang(t *testing.T) {
 		})
 		wantIs(t, err, dbfx.ErrClosed)
 	})
+}
+
+func TestClose_IsBoundedWhenTheServerHasVanished(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	p := newProxy(t, cfg)
+	cfg.Port = p.port
+	db, err := dbfx.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns []*sql.Conn
+	for range 8 {
+		conn, err := db.DB().Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	p.blackhole()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	start := time.Now()
+	_ = db.Close(ctx)
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("took %s: each of eight connections waited for its farewell", took)
+	}
+	p.cut() // ends what is still being closed
 }
