@@ -2,6 +2,8 @@ package dbfx
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +32,8 @@ func (s *Sessions) begin(ctx context.Context, o sessionOptions, readOnly bool, u
 	if !s.replica {
 		return s.beginOn(ctx, s.read, o, readOnly, u)
 	}
-	if o.primary || ctx.Value(primaryKey{}) != nil || time.Now().UnixNano() < s.backAt.Load() {
+	// A hot standby refuses serializable transactions, and only at the first query.
+	if o.primary || o.isolation == sql.LevelSerializable || ctx.Value(primaryKey{}) != nil || time.Now().UnixNano() < s.backAt.Load() {
 		return s.beginOn(ctx, s.write, o, readOnly, u)
 	}
 	r, err := s.beginOn(ctx, s.read, o, readOnly, u)
@@ -41,12 +44,20 @@ func (s *Sessions) begin(ctx context.Context, o sessionOptions, readOnly bool, u
 		r.rollback()
 		r.release()
 	}
-	if ctx.Err() != nil || s.drain.closing.Err() != nil {
+	if ctx.Err() != nil || s.drain.closing.Err() != nil || errors.Is(err, ErrOptions) || isFull(err) {
 		return nil, err
 	}
 	s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
 	s.log.Warn("the primary stands in for the replicas", zap.String("reason", err.Error()))
 	return s.beginOn(ctx, s.write, o, readOnly, u)
+}
+
+// isFull reports whether err is the wait for a pool whose connections are all in
+// use: that replica answers, and a second wait at the primary would not help.
+func isFull(err error) bool {
+	var timeout *CheckoutTimeoutError
+	return errors.As(err, &timeout) && timeout.Err == nil && timeout.Stats.MaxOpenConnections > 0 &&
+		timeout.Stats.InUse >= timeout.Stats.MaxOpenConnections
 }
 
 // fresh refuses a replica that lags too much.

@@ -2,6 +2,7 @@ package fxtest_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -57,6 +58,13 @@ func TestReplica_ViewReadsThereAndRunOnThePrimary(t *testing.T) {
 	wants("at first", true)
 	if recovering(t.Context(), dbfx.Primary()) || recovering(dbfx.WithPrimary(t.Context())) {
 		t.Error("the primary was asked for, and a replica answered")
+	}
+	if recovering(t.Context(), dbfx.Isolation(sql.LevelSerializable)) {
+		t.Error("a standby has no serializable transactions")
+	}
+	wantIs(t, app.Sessions.View(t.Context(), noop, dbfx.Isolation(sql.LevelLinearizable)), dbfx.ErrOptions)
+	if !recovering(t.Context()) {
+		t.Error("a wrong option took the replica out of use")
 	}
 	err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
 		if recovering(ctx) {

@@ -274,3 +274,52 @@ func TestObserver_IsToldEveryStatementWithTheCallersValues(t *testing.T) {
 		}
 	})
 }
+
+// TestPostgres_SerializationFailureIsDefinite: two sessions read what the other
+// writes, so one of them must fail, at a statement or at COMMIT.
+func TestPostgres_SerializationFailureIsDefinite(t *testing.T) {
+	t.Parallel()
+	app := fxtest.New(t, fxtest.Use(fxtest.Postgres(t)))
+	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+		t.Fatal(err)
+	}
+	for _, retry := range []bool{false, true} {
+		prefix := fmt.Sprint(retry)
+		var opts []dbfx.SessionOption
+		if retry {
+			opts = append(opts, dbfx.Retry(dbfx.RetryPolicy{MaxAttempts: 20}))
+		}
+		opts = append(opts, dbfx.Isolation(sql.LevelSerializable))
+		var both, wg sync.WaitGroup
+		both.Add(2)
+		errs := make([]error, 2)
+		for i := range errs {
+			wg.Go(func() {
+				errs[i] = app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+					if err := tx.QueryRowContext(ctx, "select count(*) from kv").Scan(new(int)); err != nil {
+						return err
+					}
+					if tx.Attempt() == 1 {
+						both.Done()
+						both.Wait() // both have read before either writes
+					}
+					return put(ctx, tx, fmt.Sprint(prefix, i), 1)
+				}, opts...)
+			})
+		}
+		wg.Wait()
+		failed := 0
+		for i, err := range errs {
+			if err != nil {
+				failed++
+				if !dbfx.IsRetryable(err) || errors.Is(err, dbfx.ErrCommitUnknown) {
+					t.Errorf("got %v, want a definite serialization failure", err)
+				}
+			}
+			wantCount(t, app, fmt.Sprint(prefix, i), map[bool]int{true: 1, false: 0}[err == nil])
+		}
+		if want := map[bool]int{false: 1, true: 0}[retry]; failed != want {
+			t.Errorf("with Retry %t: %d failed, want %d", retry, failed, want)
+		}
+	}
+}

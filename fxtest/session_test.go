@@ -311,3 +311,50 @@ func TestRun_IsolationIsHonouredOrRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestRun_OuterErrorUndoesWhatNestedScopesKept(t *testing.T) {
+	eachApp(t, func(t *testing.T, app *fxtest.App) {
+		s := app.Sessions
+		err := s.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			err := s.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+				if err := put(ctx, tx, "second", 1); err != nil {
+					return err
+				}
+				return s.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, "third", 1) })
+			})
+			if err != nil {
+				return err
+			}
+			return errBoom
+		})
+		wantIs(t, err, errBoom)
+		wantCount(t, app, "%", 0)
+	})
+}
+
+func TestRun_OfTwoGoroutinesThatNestOneIsTold(t *testing.T) {
+	eachApp(t, func(t *testing.T, app *fxtest.App) {
+		s := app.Sessions
+		err := s.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			inside, leave := make(chan struct{}), make(chan struct{})
+			first := make(chan error, 1)
+			go func() {
+				first <- s.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+					close(inside)
+					<-leave
+					return put(ctx, tx, "first", 1)
+				})
+			}()
+			<-inside
+			second := make(chan error, 1)
+			go func() { second <- s.Run(ctx, func(context.Context, *dbfx.Session) error { return nil }) }()
+			wantIs(t, <-second, dbfx.ErrSessionBusy)
+			close(leave)
+			return <-first
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		wantCount(t, app, "%", 1)
+	})
+}

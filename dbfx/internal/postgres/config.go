@@ -91,13 +91,15 @@ func (o *Options) dialer() *net.Dialer {
 		return otherwise
 	}
 	seconds := func(key string) time.Duration { return time.Duration(number(key, 15)) * time.Second }
-	return &net.Dialer{
-		KeepAliveConfig: net.KeepAliveConfig{
-			Enable: number("keepalives", 1) != 0, Idle: seconds("keepalives_idle"), Interval: seconds("keepalives_interval"),
-			Count: number("keepalives_count", 9),
-		},
-		Control: limitUnacknowledged(number("tcp_user_timeout", 30_000)),
+	d := &net.Dialer{Control: limitUnacknowledged(number("tcp_user_timeout", 30_000))}
+	if number("keepalives", 1) == 0 {
+		d.KeepAlive = -1 // 0 would be Go's default, which is on
+		return d
 	}
+	d.KeepAliveConfig = net.KeepAliveConfig{
+		Enable: true, Idle: seconds("keepalives_idle"), Interval: seconds("keepalives_interval"), Count: number("keepalives_count", 9),
+	}
+	return d
 }
 
 // sessionParams returns the server's settings for every session, and what of the

@@ -112,3 +112,16 @@ func TestWarnings_TellOfAnUnverifiedConnection(t *testing.T) {
 		}
 	}
 }
+
+func TestDialer_TakesTheSocketsArguments(t *testing.T) {
+	t.Parallel()
+	if d := options(nil).dialer(); !d.KeepAliveConfig.Enable || d.KeepAliveConfig.Idle != 15*time.Second || d.KeepAliveConfig.Count != 9 {
+		t.Errorf("by default: got %+v", d.KeepAliveConfig)
+	}
+	if d := options(map[string]string{"keepalives_idle": "40"}).dialer(); d.KeepAliveConfig.Idle != 40*time.Second {
+		t.Errorf("keepalives_idle=40: got %+v", d.KeepAliveConfig)
+	}
+	if d := options(map[string]string{"keepalives": "0"}).dialer(); d.KeepAliveConfig.Enable || d.KeepAlive >= 0 {
+		t.Errorf("keepalives=0: got %+v, %s", d.KeepAliveConfig, d.KeepAlive)
+	}
+}

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	pingTimeout = 2 * time.Second // a peer that vanished answers nothing
-	pingAfter   = time.Second     // of idling; what vanished silently only a ping finds
-	lookAfter   = time.Millisecond
+	pingTimeout = 2 * time.Second  // a peer that vanished answers nothing
+	pingAfter   = time.Second      // of idling; what vanished silently only a ping finds
+	lookAfter   = time.Millisecond // of idling; a busy connection that dies fails what runs on it anyway
 )
 
 // ResetSession implements driver.SessionResetter: it decides at the checkout
@@ -20,10 +20,10 @@ const (
 // driver.ErrBadConn, and ignores every other error.
 //
 // A look at the socket, where the connection was not in use a millisecond ago,
-// costs nothing that can be measured and finds what a
-// restart, a crash or pg_terminate_backend left, where pgx by default failed 30
-// of 30 requests; a ping at every checkout took 40 % of the throughput. A
-// connection that is found dead makes all older ones suspect at once.
+// costs nothing that can be measured. It finds what a restart, a crash or
+// pg_terminate_backend left, where pgx by default failed 30 of 30 requests; a ping
+// at every checkout took 40 % of the throughput. A connection that is found dead
+// makes all older ones suspect at once.
 func (c *conn) ResetSession(ctx context.Context) error {
 	if c.stale() || c.demoted() {
 		return driver.ErrBadConn
