@@ -198,3 +198,64 @@ func TestFailover_KeepsWhatWasAcknowledged(t *testing.T) {
 		}
 	}
 }
+
+// TestFailover_ADemotedServerIsLeft: the first host stops writing while its
+// sessions stay, as after a switch-over; the second one writes.
+func TestFailover_ADemotedServerIsLeft(t *testing.T) {
+	t.Parallel()
+	first, second, cfg := pair(t)
+	there := cfg
+	there.Port = second.Port()
+	old, promoted := fxtest.New(t, fxtest.Use(cfg)), fxtest.New(t, fxtest.Use(there))
+	if _, err := promoted.DB.ExecContext(t.Context(), "select pg_promote()"); err != nil {
+		t.Fatal(err)
+	}
+	both := cfg
+	both.DatabaseURL = dbfx.NewSecret(fmt.Sprintf("postgresql://%s:%s@127.0.0.1:%d,127.0.0.1:%d/%s?sslmode=disable&target_session_attrs=read-write",
+		cfg.User, cfg.Password.Reveal(), first.Port(), second.Port(), cfg.Name))
+	bare, sessions := fxtest.New(t, fxtest.Use(both)), fxtest.New(t, fxtest.Use(both))
+	port := func(app *fxtest.App) (port int) {
+		if err := app.DB.QueryRowContext(t.Context(), "select inet_server_port()").Scan(&port); err != nil {
+			t.Error(err)
+		}
+		return port
+	}
+	for _, app := range []*fxtest.App{bare, sessions} {
+		warm(t, app, 10)
+		if got := port(app); got != first.Port() {
+			t.Fatalf("before: on port %d, want the first host", got)
+		}
+	}
+	for _, statement := range []string{"alter system set default_transaction_read_only = on", "select pg_reload_conf()"} {
+		if _, err := old.DB.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, old, "select 'on' where current_setting('default_transaction_read_only') = 'on'")
+	refused := 0
+	for i := range 20 {
+		if _, err := bare.DB.ExecContext(t.Context(), fmt.Sprintf("create table bare_%d (x integer)", i)); err != nil {
+			refused++
+		}
+		err := sessions.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			_, err := tx.ExecContext(ctx, fmt.Sprintf("create table session_%d (x integer)", i))
+			return err
+		})
+		if err != nil {
+			t.Error("a session met the demoted server:", err)
+		}
+	}
+	if refused > 1 { // the one that brings the news
+		t.Errorf("%d bare statements met the demoted server", refused)
+	}
+	for _, app := range []*fxtest.App{bare, sessions} {
+		if got := port(app); got != second.Port() {
+			t.Errorf("afterwards: on port %d, want the second host", got)
+		}
+	}
+	for _, statement := range []string{"alter system reset default_transaction_read_only", "select pg_reload_conf()"} {
+		if _, err := old.DB.ExecContext(context.Background(), statement); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -124,6 +124,10 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	start := c.trace.Begin()
 	raw, err := c.stdConn.BeginTx(ctx, opts)
+	if err == nil && !opts.ReadOnly && c.demoted() {
+		_ = raw.Rollback() // nothing has run: another connection will do
+		err = driver.ErrBadConn
+	}
 	c.forget()
 	c.note(err)
 	query := "BEGIN"
@@ -169,6 +173,9 @@ func (t *tx) Rollback() error {
 func (c *conn) note(err error) {
 	pg := c.stdConn.Conn().PgConn()
 	status, closed := pg.TxStatus(), pg.IsClosed()
+	if c.demoted() && !c.stale() {
+		c.connector.expire() // the others are to the same server, and will hear it too late
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status, c.closed = status, closed

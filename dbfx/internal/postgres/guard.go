@@ -63,7 +63,8 @@ func (c *conn) stale() bool {
 }
 
 // demoted reports whether a connection that was to write is to a server that no
-// longer does: PostgreSQL 14 and later say so on their own.
+// longer does. PostgreSQL 14 and later say so on their own, with the answer to the
+// next command.
 func (c *conn) demoted() bool {
 	switch c.connector.opt.Args["target_session_attrs"] {
 	case "read-write", "primary":
