@@ -38,45 +38,6 @@ func (p RetryPolicy) withDefaults(dialect string) RetryPolicy {
 	return p
 }
 
-// runOuter runs a session that is in no other.
-func (s *Sessions) runOuter(ctx context.Context, fn func(context.Context, *Session) error, o sessionOptions, readOnly bool) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	u := &unit{drain: s.drain}
-	if err := s.drain.add(u); err != nil {
-		return err
-	}
-	defer s.drain.remove(u)
-	u.event = SessionEvent{
-		Dialect: Dialect(s.engine.Dialect()), Database: s.name, Name: o.name, ReadOnly: readOnly,
-		Start: time.Now(), Outcome: OutcomeRolledBack, // what a panic and Goexit leave
-	}
-	err := s.observed(ctx, fn, o, readOnly, u)
-	if err == nil && len(u.hooks) > 0 {
-		runHooks(context.WithoutCancel(ctx), u.hooks)
-	}
-	return err
-}
-
-// observed tells the observers how the session ended, also by a panic.
-func (s *Sessions) observed(ctx context.Context, fn func(context.Context, *Session) error, o sessionOptions, readOnly bool, u *unit) (err error) {
-	if !s.watch.on() {
-		return s.repeat(ctx, fn, o, readOnly, u)
-	}
-	returned := false
-	defer func() {
-		u.event.Duration, u.event.Err = time.Since(u.event.Start), err
-		if returned {
-			u.event.Outcome = outcomeOf(err, readOnly)
-		}
-		s.watch.session(ctx, u.event)
-	}()
-	err = s.repeat(ctx, fn, o, readOnly, u)
-	returned = true
-	return err
-}
-
 // repeat attempts fn until it succeeds or there is no sense in another try.
 func (s *Sessions) repeat(ctx context.Context, fn func(context.Context, *Session) error, o sessionOptions, readOnly bool, u *unit) error {
 	policy := RetryPolicy{MaxAttempts: 1}
@@ -132,14 +93,4 @@ func (s *Sessions) again(out outcome, p RetryPolicy, o sessionOptions, readOnly 
 		}
 	}
 	return false
-}
-
-// runHooks runs the hooks in their order. The rest runs also when one panics,
-// whose panic then goes on unchanged.
-func runHooks(ctx context.Context, hooks []func(context.Context)) {
-	if len(hooks) == 0 {
-		return
-	}
-	defer runHooks(ctx, hooks[1:])
-	hooks[0](ctx)
 }

@@ -2,6 +2,7 @@ package dbfx
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -115,4 +116,17 @@ func (d *Database) inUse() int {
 		n += d.reader.Stats().InUse
 	}
 	return n
+}
+
+// abort closes the handles at once. The readers go first: the last connection
+// to close must be one that may checkpoint.
+func (d *Database) abort() error {
+	d.drain.stop()
+	var errs []error
+	for _, db := range []*sql.DB{d.reader, d.main} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
 }

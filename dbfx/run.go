@@ -1,0 +1,126 @@
+package dbfx
+
+import (
+	"context"
+	"time"
+)
+
+// Run runs fn in one read-write transaction: it commits when fn returns nil, and
+// rolls back when fn returns an error, panics or calls runtime.Goexit. A panic
+// goes on unchanged. Inside fn of the same Sessions, found through ctx, Run opens
+// a savepoint instead.
+//
+// ctx bounds the wait for a connection, BEGIN and fn. The context of fn carries
+// the session and is cancelled when fn returns. If ctx is done when fn returns
+// nil, the session is rolled back and context.Cause(ctx) returned. Once COMMIT
+// is sent ctx is no longer asked; COMMIT_TIMEOUT bounds it.
+//
+// A failed statement dooms the scope on both engines, as PostgreSQL does: to try
+// and go on, nest a Run. The error of fn comes back unchanged.
+//
+// Errors: ErrClosed, *CheckoutTimeoutError, *CommitUnknownError,
+// *RolledBackError, ErrSessionBusy, ErrSessionDone, ErrReadOnly, ErrDurable,
+// ErrOptions, the driver's, or fn's.
+func (s *Sessions) Run(ctx context.Context, fn func(ctx context.Context, tx *Session) error, opts ...SessionOption) error {
+	return s.dispatch(ctx, fn, opts, false)
+}
+
+// View is Run in a transaction that the database keeps from writing: one snapshot,
+// taken at the first statement on SQLite and, from Isolation(RepeatableRead) on,
+// on PostgreSQL. Where there are replicas it reads from one; see Primary and
+// WithPrimary. It ends with ROLLBACK, so its outcome is never unknown, and its
+// AfterCommit hooks do not run. Run inside View is ErrReadOnly.
+func (s *Sessions) View(ctx context.Context, fn func(ctx context.Context, tx *Session) error, opts ...SessionOption) error {
+	return s.dispatch(ctx, fn, opts, true)
+}
+
+// RunValue is Run with a result: fn's value if it was committed, else the zero
+// value.
+func RunValue[T any](ctx context.Context, s *Sessions, fn func(context.Context, *Session) (T, error), opts ...SessionOption) (T, error) {
+	return valueOf(ctx, s.Run, fn, opts)
+}
+
+// ViewValue is View with a result.
+func ViewValue[T any](ctx context.Context, s *Sessions, fn func(context.Context, *Session) (T, error), opts ...SessionOption) (T, error) {
+	return valueOf(ctx, s.View, fn, opts)
+}
+
+type runner func(context.Context, func(context.Context, *Session) error, ...SessionOption) error
+
+func valueOf[T any](ctx context.Context, run runner, fn func(context.Context, *Session) (T, error), opts []SessionOption) (T, error) {
+	var value, zero T
+	if fn == nil {
+		return zero, errNilFunc
+	}
+	err := run(ctx, func(ctx context.Context, tx *Session) (err error) {
+		value, err = fn(ctx, tx)
+		return err
+	}, opts...)
+	if err != nil {
+		return zero, err
+	}
+	return value, nil
+}
+
+func (s *Sessions) dispatch(ctx context.Context, fn func(context.Context, *Session) error, opts []SessionOption, readOnly bool) error {
+	if fn == nil {
+		return errNilFunc
+	}
+	o, err := collect(opts)
+	if err != nil {
+		return err
+	}
+	if outer := s.FromContext(ctx); outer != nil {
+		return outer.nest(ctx, fn, o, readOnly)
+	}
+	return s.runOuter(ctx, fn, o, readOnly)
+}
+
+// runOuter runs a session that is in no other.
+func (s *Sessions) runOuter(ctx context.Context, fn func(context.Context, *Session) error, o sessionOptions, readOnly bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	u := &unit{drain: s.drain}
+	if err := s.drain.add(u); err != nil {
+		return err
+	}
+	defer s.drain.remove(u)
+	u.event = SessionEvent{
+		Dialect: Dialect(s.engine.Dialect()), Database: s.name, Name: o.name, ReadOnly: readOnly,
+		Start: time.Now(), Outcome: OutcomeRolledBack, // what a panic and Goexit leave
+	}
+	err := s.observed(ctx, fn, o, readOnly, u)
+	if err == nil && len(u.hooks) > 0 {
+		runHooks(context.WithoutCancel(ctx), u.hooks)
+	}
+	return err
+}
+
+// observed tells the observers how the session ended, also by a panic.
+func (s *Sessions) observed(ctx context.Context, fn func(context.Context, *Session) error, o sessionOptions, readOnly bool, u *unit) (err error) {
+	if !s.watch.on() {
+		return s.repeat(ctx, fn, o, readOnly, u)
+	}
+	returned := false
+	defer func() {
+		u.event.Duration, u.event.Err = time.Since(u.event.Start), err
+		if returned {
+			u.event.Outcome = outcomeOf(err, readOnly)
+		}
+		s.watch.session(ctx, u.event)
+	}()
+	err = s.repeat(ctx, fn, o, readOnly, u)
+	returned = true
+	return err
+}
+
+// runHooks runs the hooks in their order. The rest runs also when one panics,
+// whose panic then goes on unchanged.
+func runHooks(ctx context.Context, hooks []func(context.Context)) {
+	if len(hooks) == 0 {
+		return
+	}
+	defer runHooks(ctx, hooks[1:])
+	hooks[0](ctx)
+}

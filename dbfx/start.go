@@ -1,0 +1,105 @@
+package dbfx
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// start opens the first connections. It closes everything when it fails.
+func (d *Database) start(ctx context.Context) error {
+	if d.drain.closing.Err() != nil {
+		return fmt.Errorf("%w: it was stopped; a second start needs a new one", ErrClosed)
+	}
+	for _, warning := range d.engine.Warnings() {
+		d.log.Warn(warning)
+	}
+	bounded, cancel := d.startContext(ctx)
+	defer cancel()
+	begin := time.Now()
+	err := d.engine.Prepare(bounded)
+	if err == nil {
+		err = d.connect(bounded, begin)
+	}
+	if err != nil {
+		_ = d.abort()
+		return fmt.Errorf("dbfx: %w", err)
+	}
+	d.started.Store(true)
+	d.trim.start(d.main, d.engine.Main())
+	d.log.Info("database started",
+		zap.String("engine", d.engine.Dialect()),
+		zap.String("where", d.engine.Where()),
+		zap.Int("max_connections", d.main.Stats().MaxOpenConnections),
+		zap.Duration("pool_timeout", d.cfg.PoolTimeout),
+		zap.Duration("took", time.Since(begin)))
+	return nil
+}
+
+// startContext is the one deadline over all tries: it leaves a fifth of the
+// caller's, so that the reason is told and not only that time is up.
+func (d *Database) startContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	budget := d.cfg.StartTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		most := time.Until(deadline) * 4 / 5
+		if budget == 0 || budget > most {
+			budget = most
+		}
+	}
+	if budget == 0 {
+		budget = 15 * time.Second // Fx's own default
+	}
+	return context.WithTimeout(ctx, budget)
+}
+
+// connect tries until the database answers or cannot be expected to.
+func (d *Database) connect(ctx context.Context, begin time.Time) error {
+	told := time.Now()
+	for pause := 25 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		err := d.try(ctx)
+		if err == nil {
+			return nil
+		}
+		explained, later := d.engine.StartError(err)
+		if !later {
+			return explained
+		}
+		if time.Since(told) > 3*time.Second {
+			told = time.Now()
+			d.log.Warn("waiting for the database", zap.Duration("since", time.Since(begin)), zap.String("reason", explained.Error()))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("gave up after %s: %w", time.Since(begin).Round(time.Millisecond), explained)
+		}
+	}
+}
+
+// try opens the handle before the reader: it makes the WAL.
+func (d *Database) try(ctx context.Context) error {
+	if err := d.main.PingContext(ctx); err != nil {
+		return err
+	}
+	notes, err := d.engine.Verify(ctx, d.main)
+	if err != nil {
+		return err
+	}
+	if d.reader != nil {
+		err := d.reader.PingContext(ctx)
+		if err != nil && !d.engine.Reader().Replica {
+			return err
+		}
+		if err != nil {
+			d.log.Warn("no replica answers; the primary stands in", zap.String("reason", err.Error()))
+		}
+	}
+	for _, note := range notes {
+		d.log.Warn(note)
+	}
+	return nil
+}
