@@ -60,7 +60,7 @@ bench: ## Run the benchmarks; BENCH=pattern chooses
 
 .PHONY: fuzz
 fuzz: ## Fuzz the URL parser for FUZZTIME
-	go test -run '^$$' -fuzz FuzzParseURL -fuzztime $(FUZZTIME) ./dbfx
+	go test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) ./dbfx/internal/dburl
 
 .PHONY: cover
 cover: ## Show the coverage of the library by all tests

@@ -5,15 +5,6 @@ import (
 	"time"
 )
 
-// Dialect names the kind of database.
-type Dialect string
-
-// The two dialects. Their texts are OpenTelemetry's db.system.name.
-const (
-	Postgres Dialect = "postgresql"
-	SQLite   Dialect = "sqlite"
-)
-
 // Config holds every setting of one database. It is a plain value: copy it,
 // change it, compare it with ==. It prints masked.
 //
@@ -52,7 +43,7 @@ type Config struct {
 	// SSLMode is libpq's sslmode for a connection that its URL gives none:
 	// disable, allow, prefer, require, verify-ca or verify-full. Empty is prefer,
 	// which encrypts where it can and verifies nothing. Environment: DATABASE_SSLMODE.
-	SSLMode string
+	SSLMode SSLMode
 
 	// ApplicationName is shown in pg_stat_activity. Empty is the name of the
 	// program. Environment: DATABASE_APPLICATION_NAME.
@@ -89,13 +80,13 @@ type Config struct {
 	// PoolPrePing says when a PostgreSQL connection is pinged before its use: auto,
 	// after a second of idling or when its socket has something to say; always,
 	// which costs a round trip; or off. Defaults to auto. Environment: POOL_PRE_PING.
-	PoolPrePing string
+	PoolPrePing PrePing
 
 	// Pooler is transaction where PgBouncer in transaction mode, or its like, stands
 	// in front of PostgreSQL: no prepared statements by name, no startup parameters
 	// that it refuses, and the timeouts below as SET LOCAL in sessions alone.
 	// Defaults to off. Environment: POOLER.
-	Pooler string
+	Pooler Pooler
 
 	// StatementTimeout, LockTimeout and IdleInTransactionTimeout are PostgreSQL's
 	// settings of those names. 0 leaves the server's. Environment: STATEMENT_TIMEOUT,
@@ -152,7 +143,7 @@ type Config struct {
 	// SQLiteSynchronous is normal, which survives the death of the process, or
 	// full, which survives a power loss too and costs about five times as much a
 	// commit. Defaults to normal. Environment: SQLITE_SYNCHRONOUS.
-	SQLiteSynchronous string
+	SQLiteSynchronous Synchronous
 
 	// SQLiteFileMode is the permission of a database file that dbfx makes; what
 	// exists keeps its own. Defaults to 0600. Environment: SQLITE_FILE_MODE, octal.
@@ -183,8 +174,8 @@ func DefaultConfig() Config {
 		PoolTimeout:             30 * time.Second,
 		PoolRecycle:             time.Hour,
 		PoolRecycleJitter:       10,
-		PoolPrePing:             "auto",
-		Pooler:                  "off",
+		PoolPrePing:             PrePingAuto,
+		Pooler:                  PoolerOff,
 		ConnectTimeout:          10 * time.Second,
 		CommitTimeout:           10 * time.Second,
 		DrainTimeout:            10 * time.Second,
@@ -192,7 +183,7 @@ func DefaultConfig() Config {
 		SQLiteBusyTimeout:       5 * time.Second,
 		SQLiteCacheMB:           64,
 		SQLiteStatementCache:    128,
-		SQLiteSynchronous:       "normal",
+		SQLiteSynchronous:       SynchronousNormal,
 		SQLiteFileMode:          0o600,
 	}
 }

@@ -3,6 +3,7 @@ package dbfx
 import (
 	"fmt"
 
+	"github.com/sergas/dbkit/dbfx/internal/dburl"
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 	"github.com/sergas/dbkit/dbfx/internal/postgres"
 	"github.com/sergas/dbkit/dbfx/internal/sqlite"
@@ -18,22 +19,22 @@ func newEngine(cfg Config, name string, watch observers, password PasswordSource
 	if err != nil {
 		return nil, fmt.Errorf("dbfx: config: DATABASE_URL: %w", err)
 	}
-	trace := watch.trace(loc.dialect, name)
+	trace := watch.trace(Dialect(loc.Dialect), name)
 	prefix := ""
 	if name != "" {
 		prefix = prefixOf(name) + "_"
 	}
-	if loc.dialect == Postgres {
+	if loc.Dialect == dburl.Postgres {
 		return newPostgres(cfg, loc, trace, password, prefix), nil
 	}
 	return newSQLite(cfg, loc, trace, prefix), nil
 }
 
-func newPostgres(cfg Config, loc location, trace *engine.Trace, password PasswordSource, prefix string) *postgres.Engine {
+func newPostgres(cfg Config, loc dburl.Location, trace *engine.Trace, password PasswordSource, prefix string) *postgres.Engine {
 	var replica *postgres.Options
 	if !cfg.DatabaseReplicaURL.IsEmpty() {
-		if at, err := parseURL(cfg.DatabaseReplicaURL.Reveal()); err == nil { // Validate has looked
-			opt := postgresOptions(cfg, at.withSSLMode(cfg.SSLMode), trace, password)
+		if at, err := dburl.Parse(cfg.DatabaseReplicaURL.Reveal()); err == nil { // Validate has looked
+			opt := postgresOptions(cfg, at.WithSSLMode(string(cfg.SSLMode)), trace, password)
 			replica = &opt
 		}
 	}
@@ -42,17 +43,17 @@ func newPostgres(cfg Config, loc location, trace *engine.Trace, password Passwor
 	return postgres.New(primary, replica)
 }
 
-func postgresOptions(cfg Config, loc location, trace *engine.Trace, password PasswordSource) postgres.Options {
-	hosts := make([]postgres.Host, len(loc.hosts))
-	for i, h := range loc.hosts {
-		hosts[i] = postgres.Host{Name: h.host, Port: h.port}
+func postgresOptions(cfg Config, loc dburl.Location, trace *engine.Trace, password PasswordSource) postgres.Options {
+	hosts := make([]postgres.Host, len(loc.Hosts))
+	for i, h := range loc.Hosts {
+		hosts[i] = postgres.Host{Name: h.Name, Port: h.Port}
 	}
 	return postgres.Options{
 		Hosts:           hosts,
-		User:            loc.user,
-		Password:        loc.password,
-		Database:        loc.database,
-		Args:            loc.args,
+		User:            loc.User,
+		Password:        loc.Password,
+		Database:        loc.Database,
+		Args:            loc.Args,
 		ApplicationName: cfg.ApplicationName,
 		ConnectTimeout:  cfg.ConnectTimeout,
 		PoolSize:        cfg.PoolSize,
@@ -60,8 +61,8 @@ func postgresOptions(cfg Config, loc location, trace *engine.Trace, password Pas
 		Recycle:         cfg.PoolRecycle,
 		RecycleJitter:   float64(cfg.PoolRecycleJitter) / 100,
 		NoPool:          !cfg.TokenPersistenceEnabled,
-		PrePing:         cfg.PoolPrePing,
-		Pooler:          cfg.Pooler == "transaction",
+		PrePing:         string(cfg.PoolPrePing),
+		Pooler:          cfg.Pooler == PoolerTransaction,
 
 		StatementTimeout: cfg.StatementTimeout,
 		LockTimeout:      cfg.LockTimeout,
@@ -71,10 +72,10 @@ func postgresOptions(cfg Config, loc location, trace *engine.Trace, password Pas
 	}
 }
 
-func newSQLite(cfg Config, loc location, trace *engine.Trace, prefix string) *sqlite.Engine {
+func newSQLite(cfg Config, loc dburl.Location, trace *engine.Trace, prefix string) *sqlite.Engine {
 	opt := sqlite.Options{
-		Path:           loc.path,
-		Memory:         loc.path == memoryPath,
+		Path:           loc.Path,
+		Memory:         loc.Path == dburl.Memory,
 		Setting:        prefix + "DATABASE_PATH",
 		FileMode:       cfg.SQLiteFileMode,
 		MaxConns:       cfg.SQLiteMaxConns,
@@ -84,9 +85,9 @@ func newSQLite(cfg Config, loc location, trace *engine.Trace, prefix string) *sq
 		ReadPragmas:    cfg.readPragmas(),
 		Trace:          trace,
 	}
-	if loc.unknown != "" {
-		opt.Warnings = []string{fmt.Sprintf("%sDATABASE_URL: the scheme %q is not supported; using SQLite at %s", prefix, loc.unknown, opt.Setting)}
-	} else if loc.fromURL {
+	if loc.Unknown != "" {
+		opt.Warnings = []string{fmt.Sprintf("%sDATABASE_URL: the scheme %q is not supported; using SQLite at %s", prefix, loc.Unknown, opt.Setting)}
+	} else if cfg.hasURL() {
 		opt.Setting = prefix + "DATABASE_URL"
 	}
 	return sqlite.New(opt)

@@ -3,6 +3,7 @@ package dbfx
 import (
 	"strconv"
 
+	"github.com/sergas/dbkit/dbfx/internal/dburl"
 	"github.com/sergas/dbkit/dbfx/internal/sqlite"
 )
 
@@ -18,18 +19,18 @@ func (c Config) pragmas() []sqlite.Pragma {
 	if c.inMemory() {
 		journal = "memory"
 	}
-	if c.SQLiteSynchronous == "full" {
+	if c.SQLiteSynchronous == SynchronousFull {
 		synchronous = "2"
 	}
 	cache := strconv.Itoa(-1024 * c.SQLiteCacheMB)
 	list := []sqlite.Pragma{
-		{Name: "busy_timeout", Value: wait, Want: wait},                      // first: those below may meet a lock
-		{Name: "journal_mode", Value: "wal", Want: journal},                  // readers and the writer do not wait for each other
-		{Name: "synchronous", Value: c.SQLiteSynchronous, Want: synchronous}, // normal: 28 times the commits of the default
-		{Name: "foreign_keys", Value: "1", Want: "1"},                        // off by default, for the sake of 2009
-		{Name: "cache_size", Value: cache, Want: cache},                      // negative: KiB
-		{Name: "temp_store", Value: "memory", Want: "2"},                     // no files beside the database
-		{Name: "journal_size_limit", Value: "67108864", Want: "67108864"},    // a reader that held the WAL leaves no 75 MB behind
+		{Name: "busy_timeout", Value: wait, Want: wait},                              // first: those below may meet a lock
+		{Name: "journal_mode", Value: "wal", Want: journal},                          // readers and the writer do not wait for each other
+		{Name: "synchronous", Value: string(c.SQLiteSynchronous), Want: synchronous}, // normal: 28 times the commits of the default
+		{Name: "foreign_keys", Value: "1", Want: "1"},                                // off by default, for the sake of 2009
+		{Name: "cache_size", Value: cache, Want: cache},                              // negative: KiB
+		{Name: "temp_store", Value: "memory", Want: "2"},                             // no files beside the database
+		{Name: "journal_size_limit", Value: "67108864", Want: "67108864"},            // a reader that held the WAL leaves no 75 MB behind
 	}
 	if c.SQLiteMmapMB > 0 && !c.inMemory() {
 		mmap := strconv.Itoa(c.SQLiteMmapMB << 20)
@@ -56,5 +57,5 @@ func (c Config) readPragmas() []sqlite.Pragma {
 
 func (c Config) inMemory() bool {
 	loc, err := c.location()
-	return err == nil && loc.path == memoryPath
+	return err == nil && loc.Path == dburl.Memory
 }

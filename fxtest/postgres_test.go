@@ -50,7 +50,7 @@ func TestPostgres_NoRequestFailsAfterTheEvent(t *testing.T) {
 			server := fxtest.NewServer(t)
 			cfg := server.Database(t)
 			mode, _, overTLS := strings.Cut(preping, " ")
-			cfg.PoolPrePing = mode
+			cfg.PoolPrePing = dbfx.PrePing(mode)
 			if overTLS {
 				cfg.DatabaseURL = dbfx.NewSecret(strings.Replace(cfg.URL(), "sslmode=disable", "sslmode=verify-full&sslrootcert="+server.EnableTLS(t), 1))
 			}
@@ -312,7 +312,7 @@ func TestPostgres_PasswordSourceRotates(t *testing.T) {
 
 func TestPostgres_TimeoutsAreTheServers(t *testing.T) {
 	t.Parallel()
-	for _, pooler := range []string{"off", "transaction"} {
+	for _, pooler := range []dbfx.Pooler{dbfx.PoolerOff, dbfx.PoolerTransaction} {
 		cfg := fxtest.Postgres(t)
 		cfg.Pooler, cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout = pooler, 1500*time.Millisecond, 2*time.Second, 3*time.Second
 		app := fxtest.New(t, fxtest.Use(cfg))

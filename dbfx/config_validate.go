@@ -4,21 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sergas/dbkit/dbfx/internal/dburl"
 )
-
-// LoadConfig reads the environment and validates it. Its error lists every
-// fault, a line each, and shows no secret.
-func LoadConfig() (Config, error) { return LoadNamedConfig("") }
-
-// LoadNamedConfig reads the settings of the database called name, the one that
-// [Named] provides: NAME_DATABASE_URL, NAME_POOL_SIZE and so on. Where to connect
-// is never taken from the unprefixed variables; its default is SQLite at
-// ./data/<name>.db. ENV and the logging settings are shared; the rest falls back
-// to the unprefixed variable. The empty name is the default database.
-func LoadNamedConfig(name string) (Config, error) {
-	loaded, err := load(name)
-	return loaded.config, err
-}
 
 // Validate reports every fault at once, each with the name of its variable. It
 // looks at nothing outside c.
@@ -43,15 +31,15 @@ func (c Config) validate(variable func(name string) string) []error {
 		return list
 	}
 	add("DATABASE_REPLICA_URL", c.checkReplica(loc))
-	if loc.dialect == SQLite {
+	if loc.Dialect == dburl.SQLite {
 		name := "DATABASE_PATH"
-		if loc.fromURL {
+		if c.hasURL() {
 			name = "DATABASE_URL"
 		}
-		add(name, checkSQLitePath(loc.path))
+		add(name, dburl.CheckPath(loc.Path))
 		return list
 	}
-	if !loc.fromURL {
+	if !c.hasURL() {
 		add("DATABASE_HOST", checkPart(c.Host))
 		add("DATABASE_NAME", checkPart(c.Name))
 		add("DATABASE_USER", checkPart(c.User))
@@ -62,13 +50,13 @@ func (c Config) validate(variable func(name string) string) []error {
 	return list
 }
 
-func (c Config) checkReplica(primary location) error {
+func (c Config) checkReplica(primary dburl.Location) error {
 	url := strings.TrimSpace(c.DatabaseReplicaURL.Reveal())
 	if url == "" {
 		return nil
 	}
-	replica, err := parseURL(url)
-	if err == nil && (replica.dialect != Postgres || primary.dialect != Postgres) {
+	replica, err := dburl.Parse(url)
+	if err == nil && (replica.Dialect != dburl.Postgres || primary.Dialect != dburl.Postgres) {
 		err = errors.New("want a PostgreSQL beside a PostgreSQL")
 	}
 	return err
@@ -79,16 +67,6 @@ func checkPart(text string) error {
 		return wanted("a text without NUL bytes", text)
 	}
 	return nil
-}
-
-// Dialect says which database the settings name: the URL's scheme decides, then
-// whether there is a password.
-func (c Config) Dialect() Dialect {
-	loc, err := c.location()
-	if err != nil {
-		return schemeDialect(c.DatabaseURL.Reveal())
-	}
-	return loc.dialect
 }
 
 // faults is the error of a Config: a line for each fault.

@@ -10,6 +10,20 @@ import (
 	"github.com/kelseyhightower/envconfig"
 )
 
+// LoadConfig reads the environment and validates it. Its error lists every
+// fault, a line each, and shows no secret.
+func LoadConfig() (Config, error) { return LoadNamedConfig("") }
+
+// LoadNamedConfig reads the settings of the database called name, the one that
+// [Named] provides: NAME_DATABASE_URL, NAME_POOL_SIZE and so on. Where to connect
+// is never taken from the unprefixed variables; its default is SQLite at
+// ./data/<name>.db. ENV and the logging settings are shared; the rest falls back
+// to the unprefixed variable. The empty name is the default database.
+func LoadNamedConfig(name string) (Config, error) {
+	loaded, err := load(name)
+	return loaded.config, err
+}
+
 // Setting is one setting as a person reads it.
 type Setting struct {
 	Variable string // the environment variable that sets it

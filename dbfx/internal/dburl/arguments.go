@@ -1,4 +1,4 @@
-package dbfx
+package dburl
 
 import (
 	"encoding/json"
@@ -14,8 +14,8 @@ import (
 // argument is one key=value of a URL.
 type argument struct{ key, value string }
 
-// sslModes are libpq's, weakest first.
-var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+// SSLModes are libpq's, weakest first.
+var SSLModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
 // pgxArguments are the names that only pgx knows; psycopg must not see them.
 var pgxArguments = []string{"default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity"}
@@ -49,32 +49,32 @@ var moot = map[string][]string{
 }
 
 // translators are the arguments that pgx has another name or form for.
-var translators = map[string]func(l *location, value string) error{
-	"sslmode":  (*location).setSSLMode,
-	"ssl":      (*location).setSSL,
-	"user":     func(l *location, v string) error { l.user = v; return nil },
-	"password": func(l *location, v string) error { l.password = v; return nil },
-	"dbname":   func(l *location, v string) error { l.database = v; return nil },
-	"database": func(l *location, v string) error { l.database = v; return nil },
-	"options":  func(l *location, v string) error { l.addOption(v); return nil },
-	"timeout": func(l *location, v string) error { // asyncpg's connect_timeout
+var translators = map[string]func(l *Location, value string) error{
+	"sslmode":  (*Location).setSSLMode,
+	"ssl":      (*Location).setSSL,
+	"user":     func(l *Location, v string) error { l.User = v; return nil },
+	"password": func(l *Location, v string) error { l.Password = v; return nil },
+	"dbname":   func(l *Location, v string) error { l.Database = v; return nil },
+	"database": func(l *Location, v string) error { l.Database = v; return nil },
+	"options":  func(l *Location, v string) error { l.addOption(v); return nil },
+	"timeout": func(l *Location, v string) error { // asyncpg's connect_timeout
 		seconds, err := positive(v)
-		l.args["connect_timeout"] = strconv.Itoa(int(math.Ceil(seconds)))
+		l.Args["connect_timeout"] = strconv.Itoa(int(math.Ceil(seconds)))
 		return err
 	},
-	"command_timeout": func(l *location, v string) error { // asyncpg's statement_timeout
+	"command_timeout": func(l *Location, v string) error { // asyncpg's statement_timeout
 		seconds, err := positive(v)
 		l.addOption("-c statement_timeout=" + strconv.Itoa(int(seconds*1000)))
 		return err
 	},
-	"server_settings":               (*location).setServerSettings,
-	"statement_cache_size":          (*location).setStatementCache,
-	"prepared_statement_cache_size": (*location).setStatementCache,
+	"server_settings":               (*Location).setServerSettings,
+	"statement_cache_size":          (*Location).setStatementCache,
+	"prepared_statement_cache_size": (*Location).setStatementCache,
 }
 
 // translate takes over one argument of asyncpg, psycopg, libpq or pgx. What it
 // does not know it refuses: pgx would send it to the server as a setting.
-func (l *location) translate(arg argument) error {
+func (l *Location) translate(arg argument) error {
 	if f := translators[arg.key]; f != nil {
 		if arg.value == "" {
 			return nil // SQLAlchemy drops a blank value
@@ -85,7 +85,7 @@ func (l *location) translate(arg argument) error {
 		return nil
 	}
 	if arg.key == "load_balance_hosts" && arg.value == "random" {
-		l.args[arg.key] = arg.value
+		l.Args[arg.key] = arg.value
 		return nil
 	}
 	if allowed, ok := choices[arg.key]; ok {
@@ -116,30 +116,38 @@ func named(key string, err error) error {
 	return fmt.Errorf("argument %q: %w", key, err)
 }
 
-func (l *location) set(arg argument) error {
+func (l *Location) set(arg argument) error {
 	if arg.value == "" {
 		return nil
 	}
-	if old, ok := l.args[arg.key]; ok && old != arg.value {
+	if old, ok := l.Args[arg.key]; ok && old != arg.value {
 		return fmt.Errorf("argument %q is given twice", arg.key)
 	}
-	l.args[arg.key] = arg.value
+	l.Args[arg.key] = arg.value
 	return nil
 }
 
-func (l *location) setSSLMode(mode string) error {
-	if !slices.Contains(sslModes, mode) {
-		return errors.New("want one of " + strings.Join(sslModes, ", "))
+func (l *Location) setSSLMode(mode string) error {
+	if !slices.Contains(SSLModes, mode) {
+		return errors.New("want one of " + strings.Join(SSLModes, ", "))
 	}
-	if old, ok := l.args["sslmode"]; ok && old != mode {
+	if old, ok := l.Args["sslmode"]; ok && old != mode {
 		return errors.New("ssl and sslmode conflict")
 	}
-	l.args["sslmode"] = mode
+	l.Args["sslmode"] = mode
 	return nil
+}
+
+// WithSSLMode sets mode where l is a PostgreSQL whose URL has none.
+func (l Location) WithSSLMode(mode string) Location {
+	if l.Dialect == Postgres && l.Args["sslmode"] == "" && mode != "" {
+		l.Args["sslmode"] = mode
+	}
+	return l
 }
 
 // setSSL takes asyncpg's ssl.
-func (l *location) setSSL(mode string) error {
+func (l *Location) setSSL(mode string) error {
 	switch strings.ToLower(mode) {
 	case "true", "1":
 		mode = "require"
@@ -150,7 +158,7 @@ func (l *location) setSSL(mode string) error {
 }
 
 // setStatementCache takes asyncpg's cache size; 0 is its recipe for PgBouncer.
-func (l *location) setStatementCache(size string) error {
+func (l *Location) setStatementCache(size string) error {
 	n, err := strconv.ParseUint(size, 10, 31)
 	if err != nil {
 		return errors.New("want a whole number of at least 0")
@@ -162,7 +170,7 @@ func (l *location) setStatementCache(size string) error {
 }
 
 // setServerSettings takes asyncpg's server_settings, a JSON object.
-func (l *location) setServerSettings(text string) error {
+func (l *Location) setServerSettings(text string) error {
 	var values map[string]string
 	if err := json.Unmarshal([]byte(text), &values); err != nil {
 		return errors.New("want a JSON object of texts")
@@ -179,53 +187,25 @@ func (l *location) setServerSettings(text string) error {
 // escapeOption writes a value of options: the server splits them at spaces.
 var escapeOption = strings.NewReplacer(`\`, `\\`, " ", `\ `)
 
-func (l *location) addOption(text string) {
-	if old := l.args["options"]; old != "" {
+func (l *Location) addOption(text string) {
+	if old := l.Args["options"]; old != "" {
 		text = old + " " + text
 	}
-	l.args["options"] = text
+	l.Args["options"] = text
 }
+
+// longest is the most seconds of a timeout, the bound of every setting of dbfx.
+const longest = math.MaxInt32 / 1000.0
 
 func positive(text string) (float64, error) {
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(n >= 0 && n <= longest.Seconds()) {
+	if err != nil || !(n >= 0 && n <= longest) {
 		return 0, errors.New("want seconds of at least 0")
 	}
 	return n, nil
 }
 
-// asyncpgHosts names several hosts, or a socket, in asyncpg's form.
-func (l location) asyncpgHosts() []argument {
-	if len(l.hosts) < 2 {
-		return l.hostArgs()
-	}
-	var list []argument
-	for _, h := range l.hosts {
-		port := h.port
-		if port == 0 {
-			port = 5432
-		}
-		list = append(list, argument{"host", h.host + ":" + strconv.Itoa(port)})
-	}
-	return list
-}
-
-// asyncpgArgs returns the arguments that SQLAlchemy's asyncpg dialect takes.
-func (l location) asyncpgArgs() map[string]string {
-	args := map[string]string{}
-	for key, value := range l.args {
-		switch key {
-		case "sslmode":
-			args["ssl"] = value
-		case "target_session_attrs":
-			args[key] = value
-		case "connect_timeout":
-			args["timeout"] = value
-		case "statement_cache_capacity":
-			args["prepared_statement_cache_size"] = value
-		case "default_query_exec_mode":
-			args["prepared_statement_cache_size"] = "0"
-		}
-	}
-	return args
+func isNumber(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 32)
+	return err == nil
 }

@@ -1,4 +1,4 @@
-package dbfx
+package dburl
 
 import (
 	"errors"

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.uber.org/zap/zapcore"
+
+	"github.com/sergas/dbkit/dbfx/internal/dburl"
 )
 
 // String shows where c connects and every setting, the secrets masked. It is
@@ -49,15 +51,15 @@ func (c Config) where() string {
 	if err != nil {
 		return "an invalid DATABASE_URL;"
 	}
-	if loc.dialect == SQLite {
-		return "sqlite at " + loc.path
+	if loc.Dialect == dburl.SQLite {
+		return "sqlite at " + loc.Path
 	}
-	hosts := make([]string, len(loc.hosts))
-	for i, h := range loc.hosts {
-		hosts[i] = h.host
-		if h.port != 0 {
-			hosts[i] = net.JoinHostPort(h.host, strconv.Itoa(h.port))
+	hosts := make([]string, len(loc.Hosts))
+	for i, h := range loc.Hosts {
+		hosts[i] = h.Name
+		if h.Port != 0 {
+			hosts[i] = net.JoinHostPort(h.Name, strconv.Itoa(h.Port))
 		}
 	}
-	return fmt.Sprintf("postgresql at %s/%s as %s", strings.Join(hosts, ","), loc.database, loc.user)
+	return fmt.Sprintf("postgresql at %s/%s as %s", strings.Join(hosts, ","), loc.Database, loc.User)
 }

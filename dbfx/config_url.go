@@ -1,0 +1,76 @@
+package dbfx
+
+import (
+	"strings"
+
+	"github.com/sergas/dbkit/dbfx/internal/dburl"
+)
+
+// Dialect names the kind of database.
+type Dialect string
+
+// The two dialects. Their texts are OpenTelemetry's db.system.name.
+const (
+	Postgres = Dialect(dburl.Postgres)
+	SQLite   = Dialect(dburl.SQLite)
+)
+
+// Dialect says which database the settings name: the URL's scheme decides, then
+// whether there is a password.
+func (c Config) Dialect() Dialect {
+	loc, err := c.location()
+	if err != nil {
+		return Dialect(dburl.SchemeDialect(c.DatabaseURL.Reveal()))
+	}
+	return Dialect(loc.Dialect)
+}
+
+// URL returns where c connects in the form of Go's tools and psql:
+// postgres://user:password@host:port/name?sslmode=… or sqlite:///path. It holds
+// the password. It is empty for a Config that Validate refuses.
+func (c Config) URL() string {
+	loc, err := c.location()
+	if err != nil {
+		return ""
+	}
+	return loc.URL()
+}
+
+// SQLAlchemyURL returns where c connects as SQLAlchemy and Alembic write it, for
+// the drivers asyncpg and aiosqlite when async, else for SQLAlchemy's default
+// driver. An argument that the driver cannot take from a URL is left out. It
+// holds the password, and is empty for a Config that Validate refuses.
+func (c Config) SQLAlchemyURL(async bool) string {
+	loc, err := c.location()
+	if err != nil {
+		return ""
+	}
+	return loc.SQLAlchemyURL(async)
+}
+
+// location reads c; it touches nothing outside.
+func (c Config) location() (dburl.Location, error) {
+	if c.hasURL() {
+		loc, err := dburl.Parse(strings.TrimSpace(c.DatabaseURL.Reveal()))
+		if err != nil {
+			return dburl.Location{}, err
+		}
+		if loc.Unknown != "" {
+			loc.Path = dburl.Path(c.SQLitePath)
+		}
+		return loc.WithSSLMode(string(c.SSLMode)), nil
+	}
+	if c.Password.IsEmpty() {
+		return dburl.Location{Dialect: dburl.SQLite, Path: dburl.Path(c.SQLitePath)}, nil
+	}
+	loc := dburl.Location{
+		Dialect: dburl.Postgres, User: c.User, Password: c.Password.Reveal(), Database: c.Name, Args: map[string]string{},
+	}
+	for host := range strings.SplitSeq(c.Host, ",") {
+		loc.Hosts = append(loc.Hosts, dburl.Host{Name: strings.TrimSpace(host), Port: c.Port})
+	}
+	return loc.WithSSLMode(string(c.SSLMode)), nil
+}
+
+// hasURL reports whether a URL says where to connect, and not the parts.
+func (c Config) hasURL() bool { return strings.TrimSpace(c.DatabaseURL.Reveal()) != "" }

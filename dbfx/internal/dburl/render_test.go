@@ -1,0 +1,41 @@
+package dburl
+
+import "testing"
+
+func TestLocation_URLsForOtherTools(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ give, url, async, sync string }{
+		{
+			"postgresql+asyncpg://ada:a%40b@db:6432/t?ssl=require&command_timeout=5",
+			"postgres://ada:a%40b@db:6432/t?options=-c%20statement_timeout%3D5000&sslmode=require",
+			"postgresql+asyncpg://ada:a%40b@db:6432/t?ssl=require",
+			"postgresql://ada:a%40b@db:6432/t?options=-c%20statement_timeout%3D5000&sslmode=require",
+		},
+		{
+			"postgresql://ada:x@/t?host=/run/pg",
+			"postgres://ada:x@/t?host=%2Frun%2Fpg",
+			"postgresql+asyncpg://ada:x@/t?host=%2Frun%2Fpg",
+			"postgresql://ada:x@/t?host=%2Frun%2Fpg",
+		},
+		{
+			"postgresql://ada:x@one,two:2/t?statement_cache_size=0",
+			"postgres://ada:x@one,two:2/t?default_query_exec_mode=exec",
+			"postgresql+asyncpg://ada:x@/t?host=one%3A5432&host=two%3A2&prepared_statement_cache_size=0",
+			"postgresql://ada:x@one,two:2/t",
+		},
+		{"sqlite:///./data/a b.db", "sqlite:///./data/a b.db", "sqlite+aiosqlite:///./data/a b.db", "sqlite:///./data/a b.db"},
+		{"sqlite:////var/a%3Fb%25.db", "sqlite:////var/a%3Fb%25.db", "sqlite+aiosqlite:////var/a%3Fb%25.db", "sqlite:////var/a%3Fb%25.db"},
+		{"sqlite://", "sqlite:///:memory:", "sqlite+aiosqlite:///:memory:", "sqlite:///:memory:"},
+	}
+	for _, tt := range tests {
+		loc, err := Parse(tt.give)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pair := range [][2]string{{loc.URL(), tt.url}, {loc.SQLAlchemyURL(true), tt.async}, {loc.SQLAlchemyURL(false), tt.sync}} {
+			if pair[0] != pair[1] {
+				t.Errorf("%s:\ngot  %s\nwant %s", tt.give, pair[0], pair[1])
+			}
+		}
+	}
+}
