@@ -40,6 +40,12 @@ type Config struct {
 	// DATABASE_REPLICA_MAX_LAG.
 	DatabaseReplicaMaxLag time.Duration
 
+	// DatabaseMigrationURL is where migrations connect, when that is not where the
+	// service does: a PostgreSQL without the pooler that stands before it, or its
+	// owner's role, on the same database. Empty is the service's own.
+	// Environment: DATABASE_MIGRATION_URL.
+	DatabaseMigrationURL Secret
+
 	// SSLMode is libpq's sslmode for a connection that its URL gives none:
 	// disable, allow, prefer, require, verify-ca or verify-full. Empty is prefer,
 	// which encrypts where it can and verifies nothing. Environment: DATABASE_SSLMODE.
@@ -155,6 +161,11 @@ type Config struct {
 	// SQLEchoParams adds the arguments to what SQLEcho logs. They may hold
 	// secrets. Defaults to false. Environment: SQL_ECHO_PARAMS.
 	SQLEchoParams bool
+
+	// SQLSlowThreshold is how long a session or a statement may take before it is
+	// logged as slow. 0 logs none. Defaults to one second. Environment:
+	// SQL_SLOW_THRESHOLD, in seconds ("0.5") or as a Go duration ("500ms").
+	SQLSlowThreshold time.Duration
 }
 
 // Forever is the PoolRecycle of a connection that no age ends.
@@ -185,5 +196,6 @@ func DefaultConfig() Config {
 		SQLiteStatementCache:    128,
 		SQLiteSynchronous:       SynchronousNormal,
 		SQLiteFileMode:          0o600,
+		SQLSlowThreshold:        time.Second,
 	}
 }

@@ -58,6 +58,7 @@ func TestLoadConfig_ReadsEveryForm(t *testing.T) {
 		{"MAX_OVERFLOW", "-1", func(c Config) bool { return c.MaxOverflow == -1 }},
 		{"TOKEN_PERSISTENCE_ENABLED", "No", func(c Config) bool { return !c.TokenPersistenceEnabled }},
 		{"SQL_ECHO", "on", func(c Config) bool { return c.SQLEcho }},
+		{"SQL_SLOW_THRESHOLD", "0.25", func(c Config) bool { return c.SQLSlowThreshold == 250*time.Millisecond }},
 		{"SQLITE_FILE_MODE", "0o660", func(c Config) bool { return c.SQLiteFileMode == 0o660 }},
 		{"SQLITE_SYNCHRONOUS", "FULL", func(c Config) bool { return c.SQLiteSynchronous == "full" }},
 		{"DATABASE_PASSWORD", " s p ", func(c Config) bool { return c.Password.Reveal() == " s p " && c.Dialect() == Postgres }},
@@ -87,6 +88,7 @@ func TestLoadConfig_RefusesAndNamesTheVariable(t *testing.T) {
 		{"DATABASE_PORT", "0"}, {"DATABASE_PORT", "65536"}, {"DATABASE_PORT", "abc"},
 		{"DATABASE_SSLMODE", "enable"}, {"DATABASE_PATH", "./data/"}, {"DATABASE_PATH", "file:a.db?mode=ro"},
 		{"TOKEN_PERSISTENCE_ENABLED", "maybe"}, {"SQL_ECHO", "2"}, {"SQL_ECHO_PARAMS", "si"},
+		{"SQL_SLOW_THRESHOLD", "-1"}, {"DATABASE_MIGRATION_URL", "postgresql://h/d"}, {"DATABASE_REPLICA_URL", "postgresql://h/d"},
 		{"SQLITE_MAX_CONNS", "-1"}, {"SQLITE_BUSY_TIMEOUT", "99999999999"}, {"SQLITE_CACHE_MB", "0"},
 		{"SQLITE_SYNCHRONOUS", "off"}, {"SQLITE_FILE_MODE", "0999"}, {"SQLITE_FILE_MODE", "0400"}, {"SQLITE_FILE_MODE", "0777"},
 	}
@@ -159,6 +161,7 @@ func TestConfig_NoPrinterShowsASecret(t *testing.T) {
 	cfg.Password = NewSecret(secret)
 	withURL := DefaultConfig()
 	withURL.DatabaseURL = NewSecret("postgresql://u:hunter2@h/db?sslpassword=hunter2")
+	withURL.DatabaseMigrationURL, withURL.DatabaseReplicaURL = withURL.DatabaseURL, withURL.DatabaseURL
 	type hidden struct{ cfg, other any }
 	for _, c := range []Config{cfg, withURL} {
 		var out bytes.Buffer

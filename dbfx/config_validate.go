@@ -30,7 +30,8 @@ func (c Config) validate(variable func(name string) string) []error {
 		add("DATABASE_URL", err)
 		return list
 	}
-	add("DATABASE_REPLICA_URL", c.checkReplica(loc))
+	add("DATABASE_REPLICA_URL", checkBeside(c.DatabaseReplicaURL, loc))
+	add("DATABASE_MIGRATION_URL", checkBeside(c.DatabaseMigrationURL, loc))
 	if loc.Dialect == dburl.SQLite {
 		name := "DATABASE_PATH"
 		if c.hasURL() {
@@ -50,13 +51,15 @@ func (c Config) validate(variable func(name string) string) []error {
 	return list
 }
 
-func (c Config) checkReplica(primary dburl.Location) error {
-	url := strings.TrimSpace(c.DatabaseReplicaURL.Reveal())
+// checkBeside refuses a second URL that names no PostgreSQL, or one beside a
+// SQLite, which is a single file.
+func checkBeside(second Secret, first dburl.Location) error {
+	url := strings.TrimSpace(second.Reveal())
 	if url == "" {
 		return nil
 	}
-	replica, err := dburl.Parse(url)
-	if err == nil && (replica.Dialect != dburl.Postgres || primary.Dialect != dburl.Postgres) {
+	loc, err := dburl.Parse(url)
+	if err == nil && (loc.Dialect != dburl.Postgres || first.Dialect != dburl.Postgres) {
 		err = errors.New("want a PostgreSQL beside a PostgreSQL")
 	}
 	return err

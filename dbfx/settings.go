@@ -36,6 +36,7 @@ var settings = []setting{
 	exact(secret("DATABASE_PASSWORD", func(c *Config) *Secret { return &c.Password })),
 	secret("DATABASE_REPLICA_URL", func(c *Config) *Secret { return &c.DatabaseReplicaURL }),
 	duration("DATABASE_REPLICA_MAX_LAG", 0, func(c *Config) *time.Duration { return &c.DatabaseReplicaMaxLag }),
+	secret("DATABASE_MIGRATION_URL", func(c *Config) *Secret { return &c.DatabaseMigrationURL }),
 	choice("DATABASE_SSLMODE", place, sslModes(), func(c *Config) *SSLMode { return &c.SSLMode }),
 	text("DATABASE_APPLICATION_NAME", tuning, func(c *Config) *string { return &c.ApplicationName }),
 	text("DATABASE_PATH", place, func(c *Config) *string { return &c.SQLitePath }),
@@ -63,6 +64,7 @@ var settings = []setting{
 	fileMode("SQLITE_FILE_MODE", func(c *Config) *os.FileMode { return &c.SQLiteFileMode }),
 	flag("SQL_ECHO", shared, func(c *Config) *bool { return &c.SQLEcho }),
 	flag("SQL_ECHO_PARAMS", shared, func(c *Config) *bool { return &c.SQLEchoParams }),
+	duration("SQL_SLOW_THRESHOLD", 0, func(c *Config) *time.Duration { return &c.SQLSlowThreshold }),
 }
 
 // maxConns is far above what a PostgreSQL can serve, and keeps sums in range.
