@@ -23,6 +23,7 @@ type transaction struct {
 	gated bool // it has the pool's gate
 	conn  *sql.Conn
 	link  engine.Link
+	hold  engine.Hold // what link tells of the session
 	tx    *sql.Tx
 
 	own    context.Context // that of the transaction

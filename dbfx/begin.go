@@ -90,7 +90,8 @@ func (r *transaction) checkout(start time.Time, readOnly bool) error {
 		}
 		r.conn, r.wait = conn, time.Since(start)
 		if err = conn.Raw(r.connect); err == nil {
-			r.link.Bind(r.options.name)
+			r.hold.Session = r.options.name
+			r.link.Bind(&r.hold)
 			r.tx, err = conn.BeginTx(r.own, &sql.TxOptions{Isolation: r.options.isolation, ReadOnly: readOnly})
 		}
 		if first := r.sessions.engine.OnBegin(); err == nil && first != "" {
@@ -128,7 +129,7 @@ func (r *transaction) connect(conn any) error {
 // noLink stands for a connection that is not dbfx's: a replaced *sql.DB.
 type noLink struct{}
 
-func (noLink) Bind(string)            {}
+func (noLink) Bind(*engine.Hold)      {}
 func (noLink) Permit()                {}
 func (noLink) Unbind()                {}
 func (noLink) State() engine.State    { return engine.State{} }

@@ -31,6 +31,7 @@ type ArgumentObserver interface {
 type StatementEvent struct {
 	Dialect  Dialect
 	Database string // the name given to Named, "" for the default
+	Session  string // the name of the session that it ran in; "" in none, and in one without a name
 	SQL      string // without the password of a CREATE or ALTER ROLE
 	Args     []any  // only for an ArgumentObserver that wants them
 	Start    time.Time
@@ -102,6 +103,9 @@ func (list observers) trace(dialect Dialect, database string) *engine.Trace {
 	t.Statement = func(ctx context.Context, s engine.Statement) {
 		e := StatementEvent{
 			Dialect: dialect, Database: database, SQL: maskPasswords(s.SQL), Start: s.Start, Duration: s.Duration, Rows: s.Rows, Err: s.Err,
+		}
+		if s.Hold != nil {
+			e.Session = s.Hold.Session
 		}
 		for i, o := range list {
 			e.Args = nil

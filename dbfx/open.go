@@ -14,7 +14,26 @@ import (
 
 // Opener makes the *sql.DB of a connector; sql.OpenDB where there is none in the
 // graph. It is where otelsql plugs in.
-type Opener func(driver.Connector) *sql.DB
+type Opener func(h HandleInfo, c driver.Connector) *sql.DB
+
+// HandleInfo names a handle of a database.
+type HandleInfo struct {
+	Database string // the name given to Named, "" for the default
+	Dialect  Dialect
+	Role     Role
+}
+
+// Role says what a handle of a database is for.
+type Role string
+
+// The roles. A SQLite file has a RoleReader for View where it needs one.
+const (
+	RoleMain    Role = "main"
+	RoleReader  Role = "reader"
+	RoleReplica Role = "replica"
+)
+
+func openHandle(_ HandleInfo, c driver.Connector) *sql.DB { return sql.OpenDB(c) }
 
 // PasswordSource gives the password for each new PostgreSQL connection: a token of
 // a cloud's IAM, a secret that rotates. Put one into the graph, or pass it with
@@ -112,7 +131,7 @@ func (d *Database) Schema() *Schema { return d.schema }
 
 // newDatabase builds and does no I/O.
 func newDatabase(name string, cfg Config, opts ...OpenOption) (*Database, error) {
-	d := &Database{name: name, cfg: cfg, log: zap.NewNop(), opener: sql.OpenDB, drain: newDrain(), done: make(chan struct{})}
+	d := &Database{name: name, cfg: cfg, log: zap.NewNop(), opener: openHandle, drain: newDrain(), done: make(chan struct{})}
 	for _, opt := range opts {
 		opt(d)
 	}
@@ -129,11 +148,24 @@ func newDatabase(name string, cfg Config, opts ...OpenOption) (*Database, error)
 
 // open makes the handles, which dial nothing.
 func (d *Database) open() *sql.DB {
-	d.main = d.engine.Main().Open(d.opener)
+	d.main = d.engine.Main().Open(d.openAs(RoleMain))
 	if reader := d.engine.Reader(); reader.Connector != nil {
-		d.reader = reader.Open(d.opener)
+		d.reader = reader.Open(d.openAs(readerRole(reader)))
 	}
 	return d.main
+}
+
+// openAs is the Opener for a handle of a role.
+func (d *Database) openAs(role Role) func(driver.Connector) *sql.DB {
+	info := HandleInfo{Database: d.name, Dialect: Dialect(d.engine.Dialect()), Role: role}
+	return func(c driver.Connector) *sql.DB { return d.opener(info, c) }
+}
+
+func readerRole(h engine.Handle) Role {
+	if h.Replica {
+		return RoleReplica
+	}
+	return RoleReader
 }
 
 // assemble builds what works on db, which need not be the handle of open: a

@@ -89,6 +89,10 @@ func (t *Session) SQLTx() *sql.Tx { return t.root.tx }
 // Attempt is 1 on the first run of fn, and counts the retries.
 func (t *Session) Attempt() int { return t.root.attempt }
 
+// Name is the session's name by the option Name, "" without one. A nested scope
+// has the name of the outermost.
+func (t *Session) Name() string { return t.root.options.name }
+
 // enter allows one statement; a nil error must be followed by root.leave. The
 // context that it returns ends with the session at the latest.
 func (t *Session) enter(ctx context.Context) (context.Context, error) {

@@ -20,7 +20,7 @@ func TestOpener_TakesOtelsql(t *testing.T) {
 	t.Parallel()
 	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
 		opened := 0
-		app := fxtest.New(t, fxtest.Use(cfg), fx.Supply(dbfx.Opener(func(c driver.Connector) *sql.DB {
+		app := fxtest.New(t, fxtest.Use(cfg), fx.Supply(dbfx.Opener(func(_ dbfx.HandleInfo, c driver.Connector) *sql.DB {
 			opened++
 			return otelsql.OpenDB(c)
 		})))

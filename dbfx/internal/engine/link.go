@@ -3,8 +3,8 @@ package engine
 // Link is a driver connection as a session sees it. A session reaches it through
 // sql.Conn.Raw.
 type Link interface {
-	// Bind begins the hold of the connection by a session of this name.
-	Bind(session string)
+	// Bind begins the hold of the connection by a session.
+	Bind(h *Hold)
 	// Permit lets the next Commit commit. Without it the Commit of a bound
 	// connection rolls back: a session alone may commit what it will report on.
 	Permit()

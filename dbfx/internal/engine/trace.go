@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"database/sql/driver"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +16,7 @@ type Statement struct {
 	Duration time.Duration
 	Rows     int64 // affected or read; -1 when not known
 	Err      error
+	Hold     *Hold // of the session that it ran in; nil in none
 }
 
 // Trace is told each statement. A nil *Trace, or one without Statement, costs
@@ -26,21 +29,28 @@ type Trace struct {
 // On reports whether anyone listens.
 func (t *Trace) On() bool { return t != nil && t.Statement != nil }
 
-// Begin returns the time when someone wants to know it.
-func (t *Trace) Begin() time.Time {
-	if !t.On() {
+// Tracer is the Trace of one connection, and the session that holds it.
+type Tracer struct {
+	Trace *Trace
+	Hold  *Hold // nil while no session has the connection
+}
+
+// Begin says that a statement begins, and returns the time.
+func (t *Tracer) Begin(sql string) time.Time {
+	if t.Hold == nil && !t.Trace.On() {
 		return time.Time{}
 	}
-	return time.Now()
+	now := time.Now()
+	if t.Hold != nil {
+		t.Hold.begin(sql, now)
+	}
+	return now
 }
 
 // Exec tells a statement that returned no rows.
-func (t *Trace) Exec(ctx context.Context, sql string, args []driver.NamedValue, start time.Time, r driver.Result, err error) {
-	if !t.On() {
-		return
-	}
+func (t *Tracer) Exec(ctx context.Context, sql string, args []driver.NamedValue, start time.Time, r driver.Result, err error) {
 	n := int64(-1)
-	if err == nil {
+	if err == nil && (t.Hold != nil || t.Trace.On()) {
 		if affected, rowsErr := r.RowsAffected(); rowsErr == nil {
 			n = affected
 		}
@@ -49,12 +59,65 @@ func (t *Trace) Exec(ctx context.Context, sql string, args []driver.NamedValue, 
 }
 
 // End tells a statement; rows is -1 where it is not known.
-func (t *Trace) End(ctx context.Context, sql string, args []driver.NamedValue, start time.Time, rows int64, err error) {
-	if !t.On() {
+func (t *Tracer) End(ctx context.Context, sql string, args []driver.NamedValue, start time.Time, rows int64, err error) {
+	if t.Hold != nil {
+		t.Hold.end(start, rows)
+	}
+	if !t.Trace.On() {
 		return
 	}
-	if !t.Args {
+	if !t.Trace.Args {
 		args = nil
 	}
-	t.Statement(ctx, Statement{SQL: sql, Args: args, Start: start, Duration: time.Since(start), Rows: rows, Err: err})
+	t.Trace.Statement(ctx, Statement{SQL: sql, Args: args, Start: start, Duration: time.Since(start), Rows: rows, Err: err, Hold: t.Hold})
+}
+
+// Hold is what a session and the connection that it holds know of each other.
+type Hold struct {
+	// Session is the session's name, "" where it has none.
+	Session string
+	// Backend is the process of PostgreSQL that serves the connection, 0 elsewhere.
+	Backend atomic.Uint32
+
+	mu         sync.Mutex
+	sql        string // under way, "" when none is
+	since      time.Time
+	statements int64
+	rows       int64
+}
+
+func (h *Hold) begin(sql string, now time.Time) {
+	h.mu.Lock()
+	h.sql, h.since = sql, now
+	h.statements++
+	h.mu.Unlock()
+}
+
+// end forgets the statement that began at start. Of two whose rows are read by
+// turns the younger one is known.
+func (h *Hold) end(start time.Time, rows int64) {
+	h.mu.Lock()
+	if h.since.Equal(start) {
+		h.sql = ""
+	}
+	if rows > 0 {
+		h.rows += rows
+	}
+	h.mu.Unlock()
+}
+
+// Statement returns the text of the statement under way and when it began, ""
+// when there is none.
+func (h *Hold) Statement() (sql string, since time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sql, h.since
+}
+
+// Counts returns how many statements have begun, BEGIN and COMMIT among them, and
+// how many rows they have read or changed.
+func (h *Hold) Counts() (statements, rows int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.statements, h.rows
 }

@@ -23,7 +23,7 @@ type stdConn = stdlib.Conn
 type conn struct {
 	*stdConn
 	connector *connector
-	trace     *engine.Trace
+	trace     engine.Tracer
 
 	born, deadline time.Time // deadline is zero where no age ends it
 	returned       time.Time // to the pool
@@ -51,7 +51,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		return nil, err
 	}
 	open := !c.stdConn.Conn().IsClosed()
-	start := c.trace.Begin()
+	start := c.trace.Begin(query)
 	result, err := c.stdConn.ExecContext(ctx, query, args)
 	if open && errors.Is(err, driver.ErrBadConn) && (len(args) == 0 || c.simple()) {
 		err = engine.ErrLostReply
@@ -99,7 +99,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return nil, err
 	}
 	open := !c.stdConn.Conn().IsClosed()
-	start := c.trace.Begin()
+	start := c.trace.Begin(query)
 	raw, err := c.stdConn.QueryContext(ctx, query, args)
 	if open && errors.Is(err, driver.ErrBadConn) && c.simple() {
 		err = engine.ErrLostReply
@@ -122,7 +122,11 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 
 // BeginTx implements driver.ConnBeginTx.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	start := c.trace.Begin()
+	query := "BEGIN"
+	if opts.ReadOnly {
+		query = "BEGIN READ ONLY"
+	}
+	start := c.trace.Begin(query)
 	raw, err := c.stdConn.BeginTx(ctx, opts)
 	if err == nil && !opts.ReadOnly && c.demoted() {
 		_ = raw.Rollback() // nothing has run: another connection will do
@@ -130,10 +134,6 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	}
 	c.forget()
 	c.note(err)
-	query := "BEGIN"
-	if opts.ReadOnly {
-		query = "BEGIN READ ONLY"
-	}
 	c.trace.End(ctx, query, nil, start, 0, err)
 	if err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func (t *tx) Commit() error {
 		_ = t.raw.Rollback()
 		return engine.ErrControl
 	}
-	start := t.conn.trace.Begin()
+	start := t.conn.trace.Begin("COMMIT")
 	err := t.raw.Commit()
 	t.conn.trace.End(t.ctx, "COMMIT", nil, start, 0, err)
 	return err
@@ -162,7 +162,7 @@ func (t *tx) Commit() error {
 
 // Rollback implements driver.Tx.
 func (t *tx) Rollback() error {
-	start := t.conn.trace.Begin()
+	start := t.conn.trace.Begin("ROLLBACK")
 	err := t.raw.Rollback()
 	t.conn.trace.End(t.ctx, "ROLLBACK", nil, start, 0, err)
 	return err
@@ -191,8 +191,9 @@ func (c *conn) forget() {
 }
 
 // Bind implements engine.Link.
-func (c *conn) Bind(string) {
-	c.bound, c.permit = true, false
+func (c *conn) Bind(h *engine.Hold) {
+	c.bound, c.permit, c.trace.Hold = true, false, h
+	h.Backend.Store(c.stdConn.Conn().PgConn().PID())
 	c.forget()
 }
 
@@ -200,7 +201,7 @@ func (c *conn) Bind(string) {
 func (c *conn) Permit() { c.permit = true }
 
 // Unbind implements engine.Link.
-func (c *conn) Unbind() { c.bound, c.permit = false, false }
+func (c *conn) Unbind() { c.bound, c.permit, c.trace.Hold = false, false, nil }
 
 // State implements engine.Link. An error that the server did not see, such as
 // an argument that cannot be encoded, leaves the transaction whole.
@@ -237,7 +238,7 @@ type stmt struct {
 
 // ExecContext implements driver.StmtExecContext.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	start := s.conn.trace.Begin()
+	start := s.conn.trace.Begin(s.query)
 	result, err := s.Stmt.ExecContext(ctx, args)
 	if result == nil {
 		result = driver.RowsAffected(0)
@@ -252,7 +253,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 
 // QueryContext implements driver.StmtQueryContext.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	start := s.conn.trace.Begin()
+	start := s.conn.trace.Begin(s.query)
 	raw, err := s.Stmt.QueryContext(ctx, args)
 	return s.conn.rows(ctx, s.query, args, start, raw, err)
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // connector opens guarded connections. It is used by its pointer: fmt prints
@@ -47,7 +49,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		_ = opened.Close()
 		return nil, fmt.Errorf("pgx: unexpected connection %T", opened)
 	}
-	conn := &conn{stdConn: raw, connector: c, trace: c.opt.Trace}
+	conn := &conn{stdConn: raw, connector: c, trace: engine.Tracer{Trace: c.opt.Trace}}
 	c.age(conn)
 	return conn, nil
 }

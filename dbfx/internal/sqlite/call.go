@@ -108,7 +108,7 @@ func (c *conn) queue(ctx context.Context, write bool) (leave func(), err error) 
 	}
 	gate := c.engine.gate
 	if c.bound {
-		if err := gate.Enter(ctx, c.session); err != nil {
+		if err := gate.Enter(ctx, c.trace.Hold.Session); err != nil {
 			return nil, err
 		}
 		return gate.Leave, nil

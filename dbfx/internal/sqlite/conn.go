@@ -39,10 +39,10 @@ type conn struct {
 	engine *Engine
 	reader bool
 
-	bound   bool // a session has it
-	permit  bool // and commits
-	session string
-	loose   bool // a BEGIN came as a statement, and so may be open still
+	bound  bool // a session has it
+	permit bool // and commits
+	loose  bool // a BEGIN came as a statement, and so may be open still
+	trace  engine.Tracer
 
 	born  int64   // in nanoseconds
 	db    uintptr // for interrupts; 0 where it is not known
@@ -69,7 +69,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 
 // exec runs a statement: prepared, or else from the cache, or else as text.
 func (c *conn) exec(ctx context.Context, args []driver.NamedValue, call call, prepared rawStmt) (result driver.Result, err error) {
-	start := c.engine.opt.Trace.Begin()
+	start := c.trace.Begin(call.query)
 	inner, watch := c.watch(ctx, call.waits)
 	stmt := prepared
 	if call.kept != nil {
@@ -86,7 +86,7 @@ func (c *conn) exec(ctx context.Context, args []driver.NamedValue, call call, pr
 	if result == nil { // an empty statement; database/sql would panic on it
 		result = driver.RowsAffected(0)
 	}
-	c.engine.opt.Trace.Exec(ctx, call.query, args, start, result, err)
+	c.trace.Exec(ctx, call.query, args, start, result, err)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 
 // query runs a query: prepared, or else from the cache, or else as text.
 func (c *conn) query(ctx context.Context, args []driver.NamedValue, call call, prepared rawStmt) (driver.Rows, error) {
-	r := &rows{conn: c, ctx: ctx, call: call, args: args, start: c.engine.opt.Trace.Begin()}
+	r := &rows{conn: c, ctx: ctx, call: call, args: args, start: c.trace.Begin(call.query)}
 	inner, watch := c.watch(ctx, call.waits)
 	r.watch = watch
 	stmt := prepared
@@ -194,10 +194,10 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 			return nil, err // leave is nil: a reader does not queue
 		}
 	}
-	start := c.engine.opt.Trace.Begin()
+	start := c.trace.Begin(beginSQL(readOnly))
 	c.state.open()
 	raw, err := c.rawConn.BeginTx(ctx, driver.TxOptions{ReadOnly: readOnly})
-	c.engine.opt.Trace.End(ctx, beginSQL(readOnly), nil, start, 0, err)
+	c.trace.End(ctx, beginSQL(readOnly), nil, start, 0, err)
 	t := &tx{raw: raw, conn: c, ctx: ctx, leave: leave, readOnly: readOnly}
 	if err != nil {
 		return nil, t.end(err)
@@ -213,13 +213,13 @@ func beginSQL(readOnly bool) string {
 }
 
 // Bind implements engine.Link.
-func (c *conn) Bind(session string) { c.bound, c.permit, c.session = true, false, session }
+func (c *conn) Bind(h *engine.Hold) { c.bound, c.permit, c.trace.Hold = true, false, h }
 
 // Permit implements engine.Link.
 func (c *conn) Permit() { c.permit = true }
 
 // Unbind implements engine.Link.
-func (c *conn) Unbind() { c.bound, c.permit = false, false }
+func (c *conn) Unbind() { c.bound, c.permit, c.trace.Hold = false, false, nil }
 
 // State implements engine.Link.
 func (c *conn) State() engine.State { return c.state.read() }

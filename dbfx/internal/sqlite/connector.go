@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"modernc.org/sqlite"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // connector opens connections that are ready: every pragma set and proven.
@@ -73,7 +75,7 @@ func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
 		return nil, errReadOnlyFile
 	}
 	conn := &conn{
-		rawConn: raw, engine: c.engine, reader: c.reader, born: time.Now().UnixNano(), db: handle(raw), cache: newCache(c.engine.opt.StatementCache),
+		rawConn: raw, engine: c.engine, trace: engine.Tracer{Trace: c.engine.opt.Trace}, reader: c.reader, born: time.Now().UnixNano(), db: handle(raw), cache: newCache(c.engine.opt.StatementCache),
 	}
 	// The driver runs the DSN's pragmas without a deadline: a ping of 100 ms took
 	// two seconds against a locked file. These run under ctx.

@@ -93,5 +93,5 @@ func (r *rows) Close() error {
 func (r *rows) finish(err error, count int64) {
 	r.watch.end()
 	r.call.end(r.conn, err)
-	r.conn.engine.opt.Trace.End(r.ctx, r.call.query, r.args, r.start, count, err)
+	r.conn.trace.End(r.ctx, r.call.query, r.args, r.start, count, err)
 }

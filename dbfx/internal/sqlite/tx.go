@@ -26,21 +26,21 @@ func (t *tx) Commit() error {
 		_ = t.raw.Rollback()
 		return t.end(engine.ErrControl)
 	}
-	start := t.conn.engine.opt.Trace.Begin()
+	start := t.conn.trace.Begin("COMMIT")
 	err := t.raw.Commit()
-	t.conn.engine.opt.Trace.End(t.ctx, "COMMIT", nil, start, 0, err)
+	t.conn.trace.End(t.ctx, "COMMIT", nil, start, 0, err)
 	return t.end(err)
 }
 
 // Rollback implements driver.Tx.
 func (t *tx) Rollback() error {
 	ended := t.conn.state.finish()
-	start := t.conn.engine.opt.Trace.Begin()
+	start := t.conn.trace.Begin("ROLLBACK")
 	err := t.raw.Rollback()
 	if ended != nil {
 		err = nil // there was nothing left to roll back
 	}
-	t.conn.engine.opt.Trace.End(t.ctx, "ROLLBACK", nil, start, 0, err)
+	t.conn.trace.End(t.ctx, "ROLLBACK", nil, start, 0, err)
 	return t.end(err)
 }
 
