@@ -42,7 +42,9 @@ type Report struct {
 	Time     time.Time
 	Duration time.Duration
 	Pool     sql.DBStats
-	Err      error // for logs; the handlers never show it
+	Err      error         // for logs; the handlers never show it
+	Reason   string        // of the first check that failed; the handlers show it
+	Checks   []CheckReport // what the graph adds to the ping, in its order
 }
 
 // Healthy reports whether requests may be sent here.
@@ -55,6 +57,7 @@ type Health struct {
 	connector driver.Connector // nil where db is not dbfx's own
 	classify  func(error) string
 	state     func() State // StateUp once the start is over
+	checks    []Check
 	stopping  atomic.Bool
 
 	mu     sync.Mutex
@@ -74,7 +77,7 @@ const (
 )
 
 func newHealth(d *Database, db *sql.DB) *Health {
-	h := &Health{db: db, classify: func(err error) string { return d.engine.Classify(err).Class }}
+	h := &Health{db: db, checks: d.checks, classify: func(err error) string { return d.engine.Classify(err).Class }}
 	own := db == d.main
 	if own {
 		h.connector = d.engine.Main().Connector
@@ -155,6 +158,9 @@ func (h *Health) probe(ctx context.Context) Report {
 		report.Status, report.State, report.Class, report.Err = Fail, StateDown, h.classify(err), err
 	}
 	report.Duration, report.Pool = time.Since(start), h.db.Stats()
+	if report.Status != Fail {
+		h.runChecks(ctx, &report)
+	}
 	return report
 }
 

@@ -47,17 +47,20 @@ func (h *Health) Handler() http.Handler {
 // answer is the body, shaped as draft-inadarei-api-health-check-06.
 type answer struct {
 	Status Status             `json:"status"`
+	Output string             `json:"output,omitempty"` // why, where a Check failed
 	Checks map[string][]check `json:"checks,omitempty"`
 }
 
 type check struct {
-	Status   Status  `json:"status"`
-	State    State   `json:"state"`
-	Class    string  `json:"class,omitempty"`
-	Time     string  `json:"time"`
-	Observed float64 `json:"observedValue"`
-	Unit     string  `json:"observedUnit"`
-	Pool     figures `json:"pool"`
+	Status   Status             `json:"status"`
+	State    State              `json:"state,omitempty"`
+	Class    string             `json:"class,omitempty"`
+	Output   string             `json:"output,omitempty"`
+	Time     string             `json:"time"`
+	Observed float64            `json:"observedValue,omitempty"`
+	Unit     string             `json:"observedUnit,omitempty"`
+	Figures  map[string]float64 `json:"figures,omitempty"`
+	Pool     *figures           `json:"pool,omitempty"`
 }
 
 // figures are sql.DBStats as the bodies show them.
@@ -73,22 +76,29 @@ type figures struct {
 	MaxLifetimeClosed int64   `json:"max_lifetime_closed"`
 }
 
+const checkTime = "2006-01-02T15:04:05.000Z"
+
 func answerOf(r Report, verbose bool) answer {
-	a := answer{Status: r.Status}
+	a := answer{Status: r.Status, Output: r.Reason}
 	if !verbose {
 		return a
 	}
 	s := r.Pool
 	a.Checks = map[string][]check{"database:ping": {{
 		Status: r.Status, State: r.State, Class: r.Class,
-		Time:     r.Time.UTC().Format("2006-01-02T15:04:05.000Z"),
+		Time:     r.Time.UTC().Format(checkTime),
 		Observed: float64(r.Duration.Microseconds()) / 1000, Unit: "ms",
-		Pool: figures{
+		Pool: &figures{
 			MaxOpen: s.MaxOpenConnections, Open: s.OpenConnections, InUse: s.InUse, Idle: s.Idle,
 			WaitCount: s.WaitCount, WaitSeconds: s.WaitDuration.Seconds(), MaxIdleClosed: s.MaxIdleClosed,
 			MaxIdleTimeClosed: s.MaxIdleTimeClosed, MaxLifetimeClosed: s.MaxLifetimeClosed,
 		},
 	}}}
+	for _, c := range r.Checks {
+		a.Checks[c.Name] = []check{{
+			Status: c.Status, Output: c.Reason, Figures: c.Figures, Time: r.Time.UTC().Format(checkTime),
+		}}
+	}
 	return a
 }
 

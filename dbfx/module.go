@@ -12,9 +12,9 @@ import (
 // on start and drains and closes it on stop: fx.New(dbfx.Module) alone does so.
 //
 // It starts before and stops after every hook of the application that needs the
-// database. A *zap.Logger, an Opener, a PasswordSource and the value group
-// "dbfx.observers" are used where the graph has them. To change settings in code, fx.Replace or
-// fx.Decorate the Config.
+// database. A *zap.Logger, an Opener, a PasswordSource and the value
+// groups "dbfx.observers", "dbfx.starters" and "dbfx.checks" are used where the graph has them.
+// To change settings in code, fx.Replace or fx.Decorate the Config.
 var Module = module("")
 
 // Named is another database beside the default one: the same types under the tag
@@ -39,9 +39,10 @@ func module(name string) fx.Option {
 	return fx.Module(title,
 		fx.Provide(fx.Annotate(func() (Config, error) { return LoadNamedConfig(name) }, fx.ResultTags(tag))),
 		fx.Provide(fx.Annotate(provideDatabase(name),
-			fx.ParamTags(tag, `optional:"true"`, `optional:"true"`, strings.TrimSpace(tag+` optional:"true"`), `group:"dbfx.observers"`), fx.ResultTags(tag)), fx.Private),
+			fx.ParamTags(tag, `optional:"true"`, `optional:"true"`, strings.TrimSpace(tag+` optional:"true"`), `group:"dbfx.observers"`, `group:"dbfx.starters"`), fx.ResultTags(tag)), fx.Private),
 		fx.Provide(fx.Annotate(provideDB, fx.ParamTags(tag), fx.ResultTags(tag))),
-		fx.Provide(fx.Annotate(provideTools, fx.ParamTags(tag, tag), fx.ResultTags(tag, tag, tag))),
+		fx.Provide(fx.Annotate(provideTools, fx.ParamTags(tag, tag), fx.ResultTags(tag, tag))),
+		fx.Provide(fx.Annotate(provideHealth, fx.ParamTags(tag, tag, `group:"dbfx.checks"`), fx.ResultTags(tag))),
 		fx.Invoke(fx.Annotate(func(*sql.DB) {}, fx.ParamTags(tag))),
 	)
 }

@@ -54,6 +54,9 @@ type Database struct {
 	drain  *drain
 	trim   trimmer
 
+	starters []Starter
+	checks   []Check
+
 	main   *sql.DB // nil until opened
 	reader *sql.DB // View's own, nil where it has none
 
@@ -122,6 +125,12 @@ func (d *Database) DB() *sql.DB { return d.main }
 
 // Sessions returns the session runner.
 func (d *Database) Sessions() *Sessions { return d.sessions }
+
+// Config returns the settings, secrets masked when printed.
+func (d *Database) Config() Config { return d.cfg }
+
+// Logger returns what WithLogger gave, or one that is silent.
+func (d *Database) Logger() *zap.Logger { return d.log }
 
 // Health returns the health checks.
 func (d *Database) Health() *Health { return d.health }

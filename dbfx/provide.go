@@ -11,11 +11,16 @@ import (
 var errNoName = errors.New("dbfx: Named wants a name; Module is the database without one")
 
 // provideDatabase builds the database. It does no I/O.
-func provideDatabase(name string) func(Config, *zap.Logger, Opener, PasswordSource, []Observer) (*Database, error) {
-	return func(cfg Config, log *zap.Logger, open Opener, source PasswordSource, watch []Observer) (*Database, error) {
+func provideDatabase(name string) func(Config, *zap.Logger, Opener, PasswordSource, []Observer, []Starter) (*Database, error) {
+	return func(cfg Config, log *zap.Logger, open Opener, source PasswordSource, watch []Observer, starters []Starter) (*Database, error) {
 		opts := []OpenOption{WithLogger(log), WithOpener(open), WithPasswordSource(source)}
 		for _, o := range watch {
 			opts = append(opts, WithObserver(o))
+		}
+		for _, s := range starters {
+			if s.Database == name && s.Run != nil {
+				opts = append(opts, WithStarter(s))
+			}
 		}
 		return newDatabase(name, cfg, opts...)
 	}
@@ -30,7 +35,14 @@ func provideDB(d *Database, lc fx.Lifecycle) *sql.DB {
 }
 
 // provideTools builds what works on the handle, a replaced one too.
-func provideTools(d *Database, db *sql.DB) (*Sessions, *Health, *Schema) {
+func provideTools(d *Database, db *sql.DB) (*Sessions, *Schema) {
 	d.assemble(db)
-	return d.sessions, d.health, d.schema
+	return d.sessions, d.schema
+}
+
+// provideHealth stands apart, so that a check may depend on *Sessions.
+func provideHealth(d *Database, db *sql.DB, checks []Check) *Health {
+	d.checks = append(d.checks, checksOf(d.name, checks)...)
+	d.health = newHealth(d, db)
+	return d.health
 }

@@ -27,6 +27,10 @@ func (d *Database) start(ctx context.Context) error {
 		_ = d.abort()
 		return fmt.Errorf("dbfx: %w", err)
 	}
+	if err := d.runStarters(ctx); err != nil {
+		_ = d.abort()
+		return fmt.Errorf("dbfx: %w", err)
+	}
 	d.started.Store(true)
 	d.trim.start(d.main, d.engine.Main())
 	d.log.Info("database started",
