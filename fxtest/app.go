@@ -3,13 +3,14 @@ package fxtest
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxevent"
-	"go.uber.org/zap/zaptest"
 
 	"github.com/sergas/dbkit/dbfx"
 )
@@ -25,59 +26,87 @@ type App struct {
 	Sessions *dbfx.Sessions
 	Health   *dbfx.Health
 	Schema   *dbfx.Schema
+
+	watch *watch
 }
 
 // New starts an application of dbfx.Module and opts, on a fresh SQLite file
 // unless Use stands among opts, and stops it when the test ends. It fails the
-// test if the application does not start or stop.
+// test if the application does not start or stop, and if the test leaves a
+// connection in use: then it says where that was taken.
+//
+// Nothing is printed unless the test fails, and then what failed and not the
+// wiring: hooks, statements and sessions.
+//
+// For an application that has dbfx.Module itself use [Start].
 func New(tb testing.TB, opts ...fx.Option) *App {
 	tb.Helper()
-	app := &App{}
-	all := []fx.Option{
-		dbfx.Module,
-		fx.WithLogger(func() fxevent.Logger { return &fxevent.ZapLogger{Logger: zaptest.NewLogger(tb)} }),
+	return start(tb, append([]fx.Option{dbfx.Module}, opts...))
+}
+
+// Start is New for an application that has dbfx.Module among opts itself:
+//
+//	app := fxtest.Start(t, service.Module, fxtest.UseNamed("audit", fxtest.SQLite(t)))
+//
+// Each database that comes from dbfx.Named wants a UseNamed: without one the
+// settings of the environment would decide what the test writes to, and so Start
+// fails the test.
+func Start(tb testing.TB, opts ...fx.Option) *App {
+	tb.Helper()
+	return start(tb, opts)
+}
+
+func start(tb testing.TB, opts []fx.Option) *App {
+	tb.Helper()
+	app := &App{watch: newWatch(tb)}
+	used := usedIn(opts)
+	if !used[""] {
+		opts = append(opts, Use(SQLite(tb)))
+	}
+	app.App = fx.New(append(opts,
+		app.watch.option(),
+		fx.WithLogger(func() fxevent.Logger { return app.watch }),
 		fx.Populate(&app.Config, &app.DB, &app.Sessions, &app.Health, &app.Schema),
-	}
-	told := false
-	for _, opt := range opts {
-		_, use := opt.(useOption)
-		told = told || use
-	}
-	if !told {
-		all = append(all, Use(SQLite(tb)))
-	}
-	app.App = fx.New(append(all, opts...)...)
+	)...)
 	if err := app.Err(); err != nil {
-		tb.Fatal(err)
+		tb.Fatal(explain(err))
+	}
+	if name := app.watch.unnamed(used); name != "" {
+		tb.Fatalf("fxtest: the database %q would be the environment's: add fxtest.UseNamed(%q, cfg)", name, name)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := app.Start(ctx); err != nil {
+	if err := app.App.Start(ctx); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := app.Stop(ctx); err != nil {
+		if err := app.watch.stop(app.App); err != nil {
 			tb.Error(err)
 		}
 	})
 	return app
 }
 
-// Use replaces the Config of the default database. Give it to New, or to the
-// fx.New of your own application, directly and not inside fx.Options.
-func Use(cfg dbfx.Config) fx.Option { return useOption{fx.Replace(cfg)} }
-
-// useOption lets New see that a Config was given.
-type useOption struct{ fx.Option }
+// explain adds what to write instead to two errors of Fx.
+func explain(err error) error {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "already provided") && strings.Contains(text, "dbfx.Config"):
+		return fmt.Errorf("fxtest: dbfx.Module stands twice: an application that has it wants fxtest.Start, not New: %w", err)
+	case strings.Contains(text, "missing type") && strings.Contains(text, "dbfx.Config"):
+		return fmt.Errorf("fxtest: no dbfx.Module: an application without it wants fxtest.New, not Start: %w", err)
+	case strings.Contains(text, "already decorated") && strings.Contains(text, "dbfx.Config"):
+		return fmt.Errorf("fxtest: the Config is replaced twice; where it is not by fxtest.Use, use fx.New: %w", err)
+	}
+	return err
+}
 
 // SQLite returns the settings of a new file in the test's temporary directory.
 // They do not depend on the environment.
 func SQLite(tb testing.TB) dbfx.Config {
 	tb.Helper()
 	cfg := dbfx.DefaultConfig()
-	cfg.SQLitePath = filepath.Join(tb.TempDir(), "test.db")
+	cfg.SQLitePath = filepath.Join(sqliteDir(tb), "test.db")
 	return cfg
 }
 
@@ -85,12 +114,19 @@ func SQLite(tb testing.TB) dbfx.Config {
 // with the settings of an empty database.
 func EachEngine(t *testing.T, fn func(t *testing.T, cfg dbfx.Config)) {
 	t.Helper()
+	eachEngine(t, SQLite, Postgres, fn)
+}
+
+type source func(testing.TB) dbfx.Config
+
+func eachEngine(t *testing.T, sqlite, postgres source, fn func(t *testing.T, cfg dbfx.Config)) {
+	t.Helper()
 	t.Run(string(dbfx.SQLite), func(t *testing.T) {
 		t.Parallel()
-		fn(t, SQLite(t))
+		fn(t, sqlite(t))
 	})
 	t.Run(string(dbfx.Postgres), func(t *testing.T) {
 		t.Parallel()
-		fn(t, Postgres(t))
+		fn(t, postgres(t))
 	})
 }

@@ -44,7 +44,7 @@ func NewServer(tb testing.TB, settings ...string) *Server {
 }
 
 // Database returns the settings of a new database.
-func (s *Server) Database(tb testing.TB) dbfx.Config { return s.server.database(tb) }
+func (s *Server) Database(tb testing.TB) dbfx.Config { return s.server.database(tb, "template0") }
 
 // Port is where the server listens on 127.0.0.1.
 func (s *Server) Port() int { return s.server.port }
@@ -65,7 +65,11 @@ func (s *Server) Standby(tb testing.TB, settings ...string) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(s.server.bin, "pg_basebackup"), "-D", filepath.Join(dir, "data"), "-R", "-X", "stream", "-c", "fast",
+	backup := filepath.Join(s.server.bin, "pg_basebackup")
+	if _, err := os.Stat(backup); err != nil {
+		tb.Skipf("fxtest: no pg_basebackup in %s, and so no standby", s.server.bin)
+	}
+	cmd := exec.Command(backup, "-D", filepath.Join(dir, "data"), "-R", "-X", "stream", "-c", "fast",
 		"-h", "127.0.0.1", "-p", fmt.Sprint(s.server.port), "-U", "postgres")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PGPASSWORD="+s.server.password)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.server.who}

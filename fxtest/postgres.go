@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sergas/dbkit/dbfx"
 )
@@ -21,7 +22,16 @@ import (
 // Postgres returns the settings of an empty database of the test's own. The
 // database is dropped when the test ends; a connection that is still open then
 // fails the test.
+//
+// The database of a failed test stays on a server that DBFX_TEST_POSTGRES_URL
+// names, until the next run. A private server ends with the test binary, unless
+// DBFX_TEST_KEEP=1 keeps it. The test's log says how to open the database.
 func Postgres(tb testing.TB) dbfx.Config {
+	tb.Helper()
+	return needServer(tb).database(tb, "template0")
+}
+
+func needServer(tb testing.TB) *server {
 	tb.Helper()
 	server, err := findServer()
 	if err != nil {
@@ -30,30 +40,36 @@ func Postgres(tb testing.TB) dbfx.Config {
 		}
 		tb.Skipf("fxtest: no PostgreSQL: %v", err)
 	}
-	return server.database(tb)
+	return server
 }
 
 // database makes a database for the life of the test.
-func (s *server) database(tb testing.TB) dbfx.Config {
+func (s *server) database(tb testing.TB, template string) dbfx.Config {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	name, err := s.create(ctx)
+	name, err := s.create(ctx, template)
 	if err != nil {
 		tb.Fatalf("fxtest: create a database: %v", err)
 	}
-	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		left, err := s.drop(ctx, name)
-		if err != nil {
-			tb.Errorf("fxtest: drop database %s: %v", name, err)
-		}
-		if left > 0 {
-			tb.Errorf("fxtest: the test left %d connections to its database", left)
-		}
-	})
+	tb.Cleanup(func() { s.finish(tb, name) })
 	return s.config(name)
+}
+
+// finish looks for what the test left, and drops its database or keeps it.
+func (s *server) finish(tb testing.TB, name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if s.kept(tb, name) {
+		return
+	}
+	left, err := s.drop(ctx, name)
+	if err != nil {
+		tb.Errorf("fxtest: drop database %s: %v", name, err)
+	}
+	if len(left) > 0 {
+		tb.Errorf("fxtest: the test left %d connections to its database:\n\t%s", len(left), strings.Join(left, "\n\t"))
+	}
 }
 
 // findServer finds a server once per test binary. Nothing ends it: its watchdog
@@ -80,9 +96,12 @@ type server struct {
 	admin  string // URL of a user who may create databases
 	config func(database string) dbfx.Config
 
-	life  io.Closer    // a private server ends when it is closed
-	again func() error // starts it once more
-	pid   string       // its postmaster.pid
+	shared  bool      // it outlives this process
+	claimed *pgx.Conn // holds the lock of this run
+
+	life  io.WriteCloser // a private server ends when it is closed
+	again func() error   // starts it once more
+	pid   string         // its postmaster.pid
 
 	bin, password string
 	port          int
@@ -99,27 +118,44 @@ func externalServer(text string) (*server, error) {
 	if err != nil || cfg.Dialect() != dbfx.Postgres {
 		return nil, errors.New("DBFX_TEST_POSTGRES_URL: want the URL of one PostgreSQL host") // err quotes the URL
 	}
-	return &server{admin: parsed.String(), config: func(database string) dbfx.Config {
+	s := &server{admin: parsed.String(), shared: true, config: func(database string) dbfx.Config {
 		own := *parsed
 		own.Path = "/" + database
 		cfg := dbfx.DefaultConfig()
 		cfg.DatabaseURL = dbfx.NewSecret(own.String())
 		return cfg
-	}}, nil
+	}}
+	return s, s.claim()
+}
+
+// claim holds the lock of this run until the process ends, and clears away what
+// runs before it have left.
+func (s *server) claim() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.admin)
+	if err != nil {
+		return errors.New("DBFX_TEST_POSTGRES_URL: the server cannot be reached, or refuses") // err may quote the URL
+	}
+	if _, err := conn.Exec(ctx, "select pg_advisory_lock(hashtext($1))", thisRun); err != nil {
+		return fmt.Errorf("DBFX_TEST_POSTGRES_URL: %w", err)
+	}
+	s.claimed = conn // stays open: the lock goes with it
+	return strayRuns(ctx, conn)
 }
 
 var counter atomic.Int64
 
-// create makes an empty database. A copy of template0's files takes half the
-// time of the default way through the log, 18 against 49 ms.
-func (s *server) create(ctx context.Context) (string, error) {
+// create makes a database from a template. A copy of template0's files takes half
+// the time of the default way through the log, 18 against 49 ms.
+func (s *server) create(ctx context.Context, template string) (string, error) {
 	conn, err := pgx.Connect(ctx, s.admin)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	name := fmt.Sprintf("dbfx_t_%d_%d_%d", os.Getpid(), time.Now().UnixNano()%1e9, counter.Add(1))
-	query := "create database " + name + " template template0"
+	name := fmt.Sprintf("%s_%d", thisRun, counter.Add(1))
+	query := "create database " + name + " template " + template
 	if version := conn.PgConn().ParameterStatus("server_version"); !olderThan15(version) {
 		query += " strategy file_copy"
 	}
@@ -133,18 +169,25 @@ func olderThan15(version string) bool {
 	return err != nil || major < 15
 }
 
-// drop drops the database and counts the connections that it still had. A
-// backend needs a moment to end after its client has gone.
-func (s *server) drop(ctx context.Context, name string) (left int, err error) {
+// drop drops the database and tells the connections that it still had. A backend
+// needs a moment to end after its client has gone: it gets a second, and more
+// while others still end.
+func (s *server) drop(ctx context.Context, name string) (left []string, err error) {
 	conn, err := pgx.Connect(ctx, s.admin)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	deadline := time.Now().Add(5 * time.Second)
-	for pause := 2 * time.Millisecond; ; pause *= 2 {
-		err := conn.QueryRow(ctx, "select count(*) from pg_stat_activity where datname = $1", name).Scan(&left)
-		if err != nil || left == 0 || time.Now().After(deadline) {
+	deadline := time.Now().Add(time.Second)
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		before := len(left)
+		if left, err = connections(ctx, conn, name); err != nil {
+			return nil, err
+		}
+		if len(left) < before {
+			deadline = time.Now().Add(time.Second)
+		}
+		if len(left) == 0 || time.Now().After(deadline) {
 			break
 		}
 		if _, err := conn.Exec(ctx, "select pg_sleep($1)", pause.Seconds()); err != nil {
@@ -157,4 +200,20 @@ func (s *server) drop(ctx context.Context, name string) (left int, err error) {
 	}
 	_, err = conn.Exec(ctx, query)
 	return left, err
+}
+
+// connections describes who is connected to the database.
+func connections(ctx context.Context, conn *pgx.Conn, database string) ([]string, error) {
+	rows, err := conn.Query(ctx, `select format('%s, %s since %s ms: %s', application_name, state,
+		(extract(epoch from clock_timestamp() - state_change) * 1000)::bigint, left(query, 200))
+		from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()`, database)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+func isInUse(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "55006"
 }

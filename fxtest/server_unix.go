@@ -31,6 +31,7 @@ type credential = *syscall.Credential
 const watchdog = `
 trap '' INT TERM HUP
 read line
+[ "$line" = keep ] && exit 0
 pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
 if [ -n "$pid" ]; then
 	kill -QUIT "$pid" 2>/dev/null
@@ -130,7 +131,7 @@ func serverDir(who *syscall.Credential) (string, error) {
 
 // startWatchdog returns the watchdog's input, which must stay open and referred
 // to: the garbage collector closes a file that nothing refers to.
-func startWatchdog(dir string) (io.Closer, error) {
+func startWatchdog(dir string) (io.WriteCloser, error) {
 	cmd := exec.Command("/bin/sh", "-c", watchdog, "dbfx-watchdog", dir)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is not for it

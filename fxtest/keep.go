@@ -1,0 +1,77 @@
+package fxtest
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sergas/dbkit/dbfx"
+)
+
+// keepVariable makes a failed test leave its databases behind.
+const keepVariable = "DBFX_TEST_KEEP"
+
+func keeps() bool { return os.Getenv(keepVariable) == "1" }
+
+// sqliteDir returns a directory that goes with the test, but stays when the test
+// failed and the developer wants to look.
+func sqliteDir(tb testing.TB) string {
+	tb.Helper()
+	if !keeps() {
+		return tb.TempDir()
+	}
+	dir, err := os.MkdirTemp("", "dbfx-sqlite-")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("fxtest: the database is kept: sqlite3 %s/test.db", dir)
+			return
+		}
+		_ = os.RemoveAll(dir)
+	})
+	return dir
+}
+
+// kept reports whether the database of a failed test stays, and says how to open
+// it.
+func (s *server) kept(tb testing.TB, name string) bool {
+	tb.Helper()
+	switch {
+	case !tb.Failed() || tb.Skipped():
+		return false
+	case s.shared:
+		tb.Logf("fxtest: the database is kept until the next run: psql %q", address(s.config(name)))
+		return true
+	case keeps():
+		_, _ = io.WriteString(s.life, "keep\n") // the watchdog goes, the server stays
+		tb.Logf("fxtest: the database is kept: psql %q; end its server with: kill -INT %d && rm -r %s", s.config(name).URL(), s.postmaster(), s.dir())
+		return true
+	}
+	tb.Logf("fxtest: the database goes with its private server; run again with %s=1 to look into it", keepVariable)
+	return false
+}
+
+// address is the URL without its password, which is the developer's own.
+func address(cfg dbfx.Config) string {
+	parsed, err := url.Parse(cfg.URL())
+	if err != nil {
+		return cfg.Name // err quotes the URL
+	}
+	parsed.User = url.User(parsed.User.Username())
+	return parsed.String()
+}
+
+// dir is the folder of a private server.
+func (s *server) dir() string { return filepath.Dir(filepath.Dir(s.pid)) }
+
+// postmaster is the process of a private server, 0 if it has none.
+func (s *server) postmaster() (pid int) {
+	text, _ := os.ReadFile(s.pid)
+	_, _ = fmt.Sscan(string(text), &pid)
+	return pid
+}

@@ -1,0 +1,244 @@
+package fxtest
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx"
+)
+
+// Link is the line between a service and its PostgreSQL, which a test can break.
+// It is safe for concurrent use. [Link.Heal] undoes all that is done to it; heal
+// a line that is down or frozen before the application stops, or its farewell
+// takes its time.
+type Link struct {
+	tb     testing.TB
+	listen string // our address
+	server string // PostgreSQL's
+	serve  sync.WaitGroup
+
+	mu       sync.Mutex
+	listener net.Listener // nil while the line is down
+	wires    map[*wire]bool
+	frozen   chan struct{} // closed by Heal; nil while data flows
+	delay    time.Duration
+	moment   Moment // armed for the next COMMIT
+	cuts     int
+}
+
+// Moment is when the line is cut at COMMIT.
+type Moment int
+
+const (
+	// BeforeCommit cuts the line instead of passing COMMIT on: nothing is
+	// committed.
+	BeforeCommit Moment = iota + 1
+	// AfterCommit passes COMMIT on and cuts the line instead of passing on the
+	// server's answer: all is committed.
+	AfterCommit
+)
+
+// Proxy puts a line in front of the PostgreSQL of cfg, and returns the settings
+// of a service at its other end. To the service both moments of [Link.CutAtCommit]
+// look the same, and Run returns ErrCommitUnknown. The line is not encrypted, and
+// has one server. SQLite has no line: there the test is skipped.
+//
+//	cfg, link := fxtest.Proxy(t, fxtest.Postgres(t))
+//	app := fxtest.Start(t, service.Module, fxtest.Use(cfg))
+//	link.CutAtCommit(fxtest.AfterCommit)
+//	response := post(t, app, "/orders", order) // what does your handler say now?
+func Proxy(tb testing.TB, cfg dbfx.Config) (dbfx.Config, *Link) {
+	tb.Helper()
+	if cfg.Dialect() != dbfx.Postgres {
+		tb.Skip("fxtest: SQLite has no line that could be cut")
+	}
+	parsed, err := url.Parse(cfg.URL())
+	if err != nil || strings.Contains(parsed.Host, ",") || parsed.Hostname() == "" {
+		tb.Fatal("fxtest: Proxy wants one host and no socket") // err quotes the URL
+	}
+	l := &Link{tb: tb, server: net.JoinHostPort(parsed.Hostname(), parsed.Port()), wires: map[*wire]bool{}}
+	if parsed.Port() == "" {
+		l.server = net.JoinHostPort(parsed.Hostname(), "5432")
+	}
+	if err := l.open(); err != nil {
+		tb.Fatalf("fxtest: Proxy: %v", err)
+	}
+	tb.Cleanup(l.end)
+
+	arguments := parsed.Query()
+	arguments.Set("sslmode", "disable")
+	parsed.Host, parsed.RawQuery = l.listen, arguments.Encode()
+	cfg.DatabaseURL, cfg.SSLMode = dbfx.NewSecret(parsed.String()), "disable"
+	return cfg, l
+}
+
+// Cut closes the connections that are open. New ones can be made.
+func (l *Link) Cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.wires {
+		w.close()
+	}
+}
+
+// Down closes the connections and refuses new ones until Heal.
+func (l *Link) Down() {
+	l.mu.Lock()
+	if l.listener != nil {
+		_ = l.listener.Close()
+		l.listener = nil
+	}
+	l.mu.Unlock()
+	l.Cut()
+}
+
+// Freeze lets nothing pass and closes nothing, as a network does that drops
+// packets. New connections get no answer. Heal delivers what was held.
+func (l *Link) Freeze() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.frozen == nil {
+		l.frozen = make(chan struct{})
+	}
+}
+
+// Delay makes every round trip take d longer.
+func (l *Link) Delay(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delay = d
+}
+
+// CutAtCommit cuts the connection that sends the next COMMIT, once.
+func (l *Link) CutAtCommit(when Moment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.moment = when
+}
+
+// Cuts counts the connections that CutAtCommit has cut.
+func (l *Link) Cuts() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cuts
+}
+
+// Heal makes the line as it was.
+func (l *Link) Heal() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delay, l.moment = 0, 0
+	l.thaw()
+	if l.listener == nil {
+		if err := l.open(); err != nil {
+			l.tb.Errorf("fxtest: the line cannot come up again: %v", err)
+		}
+	}
+}
+
+func (l *Link) thaw() {
+	if l.frozen != nil {
+		close(l.frozen)
+		l.frozen = nil
+	}
+}
+
+func (l *Link) end() {
+	l.Down()
+	l.mu.Lock()
+	l.thaw()
+	l.mu.Unlock()
+	l.serve.Wait()
+}
+
+// open listens. The port is below those of outgoing connections, so that none of
+// them takes it while the line is down.
+func (l *Link) open() (err error) {
+	for range 50 {
+		address := l.listen
+		if address == "" {
+			address = fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		}
+		if l.listener, err = net.Listen("tcp", address); err == nil {
+			l.listen = address
+			listener := l.listener
+			l.serve.Go(func() { l.accept(listener) })
+			return nil
+		}
+		l.listener = nil
+	}
+	return err
+}
+
+func (l *Link) accept(listener net.Listener) {
+	for {
+		client, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			l.serve.Go(func() { l.connect(client) })
+		}
+	}
+}
+
+func (l *Link) connect(client net.Conn) {
+	server, err := net.Dial("tcp", l.server)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	w := newWire(l, client, server)
+	l.mu.Lock()
+	if l.listener == nil {
+		w.close() // it went down meanwhile
+	}
+	l.wires[w] = true
+	l.mu.Unlock()
+	w.run()
+	l.mu.Lock()
+	delete(l.wires, w)
+	l.mu.Unlock()
+}
+
+// due says when what is sent now arrives.
+func (l *Link) due() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Now().Add(l.delay)
+}
+
+// pass waits while the line is frozen; false is the end of the wire.
+func (l *Link) pass(ended <-chan struct{}) bool {
+	for {
+		l.mu.Lock()
+		frozen := l.frozen
+		l.mu.Unlock()
+		if frozen == nil {
+			return true
+		}
+		select {
+		case <-frozen:
+		case <-ended:
+			return false
+		}
+	}
+}
+
+// trap takes what CutAtCommit armed.
+func (l *Link) trap() Moment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	moment := l.moment
+	if l.moment = 0; moment != 0 {
+		l.cuts++
+	}
+	return moment
+}

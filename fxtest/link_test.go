@@ -1,0 +1,148 @@
+package fxtest_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+// throughLink starts an application whose PostgreSQL is behind a line, and
+// returns a way to see the truth past it.
+func throughLink(t *testing.T) (*fxtest.App, *fxtest.Link, func() (rows int)) {
+	direct := fxtest.Postgres(t)
+	truth := fxtest.New(t, fxtest.Use(direct))
+	if _, err := truth.DB.ExecContext(t.Context(), "create table orders (id integer)"); err != nil {
+		t.Fatal(err)
+	}
+	cfg, link := fxtest.Proxy(t, direct)
+	cfg.PoolTimeout, cfg.ConnectTimeout = 2*time.Second, time.Second
+	return fxtest.New(t, fxtest.Use(cfg)), link, func() (rows int) {
+		if err := truth.DB.QueryRowContext(t.Context(), "select count(*) from orders").Scan(&rows); err != nil {
+			t.Error(err)
+		}
+		return rows
+	}
+}
+
+func order(ctx context.Context, app *fxtest.App) error {
+	return app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+		_, err := tx.ExecContext(ctx, "insert into orders values (1)")
+		return err
+	})
+}
+
+func TestLink_CutsAtCommit(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		moment fxtest.Moment
+		want   int
+	}{
+		"before": {fxtest.BeforeCommit, 0},
+		"after":  {fxtest.AfterCommit, 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app, link, rows := throughLink(t)
+			for round := range 5 {
+				before := rows()
+				link.CutAtCommit(tt.moment)
+				if err := order(t.Context(), app); !errors.Is(err, dbfx.ErrCommitUnknown) {
+					t.Errorf("round %d: got %v, want ErrCommitUnknown", round, err)
+				}
+				if got := rows() - before; got != tt.want || link.Cuts() != round+1 {
+					t.Errorf("round %d: %d rows, %d cuts", round, got, link.Cuts())
+				}
+				if err := order(t.Context(), app); err != nil {
+					t.Errorf("round %d: the trap is spent, but %v", round, err)
+				}
+			}
+		})
+	}
+}
+
+func TestLink_GoesDownAndHeals(t *testing.T) {
+	t.Parallel()
+	app, link, rows := throughLink(t)
+	link.Down()
+	if err := order(t.Context(), app); err == nil || errors.Is(err, dbfx.ErrCommitUnknown) {
+		t.Errorf("got %v, want a definite error", err)
+	}
+	link.Heal()
+	if err := order(t.Context(), app); err != nil || rows() != 1 {
+		t.Errorf("healed: got %v, %d rows", err, rows())
+	}
+	link.Cut()
+	if err := order(t.Context(), app); err != nil || rows() != 2 {
+		t.Errorf("cut while idle: got %v, %d rows", err, rows())
+	}
+}
+
+func TestLink_FreezesAndDelivers(t *testing.T) {
+	t.Parallel()
+	app, link, rows := throughLink(t)
+	if err := order(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	link.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := order(ctx, app); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v from a frozen line", err)
+	}
+	frozen := make(chan error, 1)
+	go func() { frozen <- order(context.WithoutCancel(ctx), app) }()
+	select {
+	case err := <-frozen:
+		t.Errorf("a frozen line answered: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	link.Heal()
+	if err := <-frozen; err != nil || rows() != 2 {
+		t.Errorf("healed: got %v, %d rows", err, rows())
+	}
+}
+
+func TestLink_DelaysEachRoundTrip(t *testing.T) {
+	t.Parallel()
+	app, link, _ := throughLink(t)
+	if err := app.DB.PingContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const delay = 80 * time.Millisecond
+	link.Delay(delay)
+	start := time.Now()
+	if err := order(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took < 2*delay {
+		t.Errorf("a statement and COMMIT took %s, want two delays of %s at least", took, delay)
+	}
+}
+
+func TestHold_WritersWaitAndReadersDoNot(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		cfg.LockTimeout, cfg.SQLiteBusyTimeout = 100*time.Millisecond, 100*time.Millisecond
+		app := fxtest.New(t, fxtest.Use(cfg))
+		if _, err := app.DB.ExecContext(t.Context(), "create table orders (id integer)"); err != nil {
+			t.Fatal(err)
+		}
+		release := fxtest.Hold(t, cfg)
+		if err := order(t.Context(), app); err == nil {
+			t.Error("a write passed the lock")
+		}
+		var n int
+		if err := app.DB.QueryRowContext(t.Context(), "select count(*) from orders").Scan(&n); err != nil {
+			t.Error(err)
+		}
+		release()
+		if err := order(t.Context(), app); err != nil {
+			t.Error(err)
+		}
+	})
+}
