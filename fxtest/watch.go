@@ -26,7 +26,6 @@ type watch struct {
 	holds holds
 
 	mu        sync.Mutex
-	handles   []*sql.DB
 	named     []string
 	trouble   []string
 	recorders []*Recorder
@@ -51,15 +50,12 @@ func (w *watch) option() fx.Option {
 
 // opener puts the watch between the application's Opener and the connections.
 func (w *watch) opener(own dbfx.Opener) dbfx.Opener {
-	if own == nil {
-		own = sql.OpenDB
-	}
-	return func(c driver.Connector) *sql.DB {
-		db := own(&heldConnector{Connector: c, holds: &w.holds})
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.handles = append(w.handles, db)
-		return db
+	return func(h dbfx.HandleInfo, c driver.Connector) *sql.DB {
+		c = &heldConnector{Connector: c, holds: &w.holds}
+		if own == nil {
+			return sql.OpenDB(c)
+		}
+		return own(h, c)
 	}
 }
 
