@@ -12,7 +12,7 @@ BENCH       ?= .
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 .PHONY: run
 run: ## Serve the example app; on SQLite unless the environment or .env names a PostgreSQL
@@ -30,6 +30,12 @@ test: ## Run every test on SQLite and a real PostgreSQL, with the race detector
 	if [ "$$missing" -gt 0 ]; then \
 		echo "to run those: install PostgreSQL's server (Debian: postgresql) or set DBFX_TEST_POSTGRES_URL"; \
 	fi; exit $$status
+
+# The machine's own version and the newest of the others that npm has.
+MATRIX ?= $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin))) 16.14.0-beta.17 17.10.0-beta.17 18.4.0-beta.17
+.PHONY: test-matrix
+test-matrix: ## Run the tests on several versions of PostgreSQL; wants npm, and MATRIX chooses
+	.ci/matrix $(MATRIX)
 
 .PHONY: check
 check: verify test ## All that CI checks: format, vet, lint, build, tests with examples
