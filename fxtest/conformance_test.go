@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -91,6 +92,26 @@ func list(query string, args ...any) func(context.Context, *dbfx.Session) (any, 
 	}
 }
 
+// columnTypes returns what reflect.New is to be given for each column.
+func columnTypes(query string) func(context.Context, *dbfx.Session) (any, error) {
+	return func(ctx context.Context, tx *dbfx.Session) (any, error) {
+		rows, err := tx.QueryContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = rows.Close() }()
+		types, err := rows.ColumnTypes()
+		if err != nil {
+			return nil, err
+		}
+		var names []string
+		for _, t := range types {
+			names = append(names, fmt.Sprint(t.ScanType()))
+		}
+		return names, rows.Err()
+	}
+}
+
 var (
 	berlin = time.FixedZone("CET", 3600)
 	noon   = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
@@ -152,6 +173,14 @@ var probes = []probe{
 		return time.Since(made).Abs() < 25*time.Hour, err // PostgreSQL gives the server's local time
 	})},
 	{"timestamp maximum", then(doing("insert into p (id, ts) values (1, $1)", noon), getting("select max(ts) from p"))},
+	{"time in the year 10000", stored("ts", noon.AddDate(10000-2026, 0, 0))},
+	{"time in the year 9999", stored("ts", noon.AddDate(9999-2026, 0, 0))},
+	{"double NaN", stored("f", math.NaN())},
+	{"double infinity", stored("f", math.Inf(-1))},
+	{"types of empty columns", columnTypes("select b, ts, tz, d from p")},
+	{"types of columns", then(doing("insert into p (id, b, ts, tz, d, n) values (1, $1, $2, $3, $4, null)", true, noon, noon, noon),
+		columnTypes("select b, ts, tz, d from p"))},
+	{"types of columns of NULL", then(doing("insert into p (id) values (1)"), columnTypes("select b, ts, tz, d from p"))},
 	{"bytes", stored("bin", []byte{0, 1, 255})},
 	{"bytes empty", stored("bin", []byte{})},
 	{"bytes nil", stored("bin", []byte(nil))},

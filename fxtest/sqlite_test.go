@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/fxtest"
@@ -334,5 +335,33 @@ func TestSQLite_WritersInOneProcessNeverMeetABusyDatabase(t *testing.T) {
 	var n int
 	if err := app.DB.QueryRowContext(t.Context(), "select v from kv").Scan(&n); err != nil || n != writers*each {
 		t.Errorf("got %d, %v, want %d", n, err, writers*each)
+	}
+}
+
+// The texts are those of SQLAlchemy's DateTime and of CURRENT_TIMESTAMP.
+func TestSQLite_TimesEqualWhatOthersWrite(t *testing.T) {
+	t.Parallel()
+	app := fxtest.New(t)
+	if _, err := app.DB.ExecContext(t.Context(), `create table ts (at datetime); insert into ts values
+		('2026-03-04 12:00:00.500000'), ('2026-03-04 12:00:00.000001'), ('2026-03-04 12:00:00.120000'), ('2026-03-04 12:00:00')`); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []time.Duration{500 * time.Millisecond, time.Microsecond, 120 * time.Millisecond, 0} {
+		var got time.Time
+		want := time.Date(2026, 3, 4, 13, 0, 0, int(at), time.FixedZone("", 3600))
+		if err := app.DB.QueryRowContext(t.Context(), "select at from ts where at = $1", want).Scan(&got); err != nil || !got.Equal(want) {
+			t.Errorf("%s: got %s, %v", want, got, err)
+		}
+	}
+}
+
+func TestSQLite_NamedArgumentsTakeEveryLetter(t *testing.T) {
+	t.Parallel()
+	app := fxtest.New(t)
+	var got string
+	err := app.DB.QueryRowContext(t.Context(), "select :größe || @имя || $名 || :a", sql.Named("größe", "1"), sql.Named("имя", "2"),
+		sql.Named("名", "3"), sql.Named("a", "4")).Scan(&got)
+	if err != nil || got != "1234" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

@@ -250,7 +250,8 @@ func TestParameters(t *testing.T) {
 		{"select '?', \"$1\", `?`, [?], ?", 1, true}, {"select 1 -- ?\n, ?", 1, true}, {"select 1 /* $1 */, $2", 2, true},
 		{"select 'it''s ?', ?", 1, true}, {"select :name", 0, false}, {"select @a", 0, false}, {"select $name", 0, false},
 		{"select '10:30', ?", 1, true}, {"select 'open", 0, true}, {"select 1 --", 0, true}, {"select a->>'$.b', ?", 1, true},
-		{"select 1 /*", 0, true}, {"select $", 0, false},
+		{"select 1 /*", 0, true}, {"select $", 0, false}, {"select :über", 0, false}, {"select @éa", 0, false}, {"select $ñ", 0, false},
+		{"select a$1, ü$2 from t", 0, true}, {"select größe, ? from t", 1, true}, {"select a.b$1 + $1", 1, true},
 	}
 	for _, tt := range tests {
 		if n, ok := parameters(tt.give); n != tt.want && tt.ok || ok != tt.ok {

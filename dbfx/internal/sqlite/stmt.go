@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"io"
+	"reflect"
 	"time"
 )
 
@@ -78,6 +79,9 @@ func (r *rows) Next(dest []driver.Value) error {
 	}
 	return err
 }
+
+// ColumnTypeScanType implements driver.RowsColumnTypeScanType.
+func (r *rows) ColumnTypeScanType(i int) reflect.Type { return scanType(r.rawRows, r.kinds, i) }
 
 // Close implements driver.Rows.
 func (r *rows) Close() error {
