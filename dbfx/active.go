@@ -6,130 +6,156 @@ import (
 	"time"
 )
 
-// drain knows the sessions that run, and ends them.
-type drain struct {
+// active knows the sessions that run, and ends them: Close refuses new ones,
+// cancels those that are left, and at last ends their transactions.
+type active struct {
 	closing context.Context // done once no new session may begin
 	stop    context.CancelFunc
 
-	mu     sync.Mutex
-	active map[*unit]struct{}
-	empty  chan struct{} // closed when the last one ends after closing
-	cut    int
+	mu      sync.Mutex
+	first   *work // a list: an entry costs no allocation
+	running int
+	empty   chan struct{} // closed when the last one ends after closing
+	cut     int
+	kills   sync.WaitGroup
 }
 
-// unit is one call of Run or View from outside: all its attempts. The drain's
-// mutex guards what the drain uses.
-type unit struct {
-	drain *drain
+// work is one call of Run or View from outside: what it was given, and what
+// became of it in all its attempts. The mutex of active guards the last group.
+type work struct {
+	sessions *Sessions
+	fn       func(context.Context, *Session) error
+	options  sessionOptions
+	readOnly bool
+
 	hooks []func(context.Context)
 	event SessionEvent
 
-	wait   context.CancelCauseFunc // ends the wait for a connection
-	tx     *transaction            // nil between two attempts
-	cancel context.CancelCauseFunc // ends the context of fn
-	cut    bool
+	previous, next *work
+	tx             *transaction // nil between two attempts
+	phase          phase
+	cut            bool // its context was cancelled by Close
 }
 
-func newDrain() *drain {
-	d := &drain{active: map[*unit]struct{}{}}
-	d.closing, d.stop = context.WithCancel(context.Background())
-	return d
+// phase is how far an attempt is.
+type phase int
+
+const (
+	between   phase = iota // two attempts
+	waiting                // for a connection
+	working                // in fn, or at its end
+	committed              // only the hooks are left
+)
+
+func newActive() *active {
+	a := &active{}
+	a.closing, a.stop = context.WithCancel(context.Background())
+	return a
 }
 
-// add lets a unit begin.
-func (d *drain) add(u *unit) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closing.Err() != nil {
+// add lets work begin.
+func (a *active) add(w *work) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closing.Err() != nil {
 		return ErrClosed
 	}
-	d.active[u] = struct{}{}
+	w.next = a.first
+	if w.next != nil {
+		w.next.previous = w
+	}
+	a.first = w
+	a.running++
 	return nil
 }
 
-func (d *drain) remove(u *unit) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.active, u)
-	if len(d.active) == 0 && d.empty != nil {
-		close(d.empty)
-		d.empty = nil
+func (a *active) remove(w *work) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if w.previous == nil {
+		a.first = w.next
+	} else {
+		w.previous.next = w.next
+	}
+	if w.next != nil {
+		w.next.previous = w.previous
+	}
+	a.running--
+	if a.running == 0 && a.empty != nil {
+		close(a.empty)
+		a.empty = nil
 	}
 }
 
-// waits says that the unit waits for a connection; cancel ends that.
-func (u *unit) waits(cancel context.CancelCauseFunc) {
-	u.drain.mu.Lock()
-	defer u.drain.mu.Unlock()
-	u.wait = cancel
-	if cancel != nil && u.drain.closing.Err() != nil {
-		cancel(ErrClosed)
+// enter says how far the attempt tx of w is; nil is none. Who waits for a
+// connection is woken by Close, and who was cut gets its context cancelled here if
+// it had none at that time.
+func (a *active) enter(w *work, tx *transaction, p phase) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w.tx, w.phase = tx, p
+	if tx != nil && (w.cut || p == waiting && a.closing.Err() != nil) {
+		tx.cancel(ErrClosed)
 	}
-}
-
-// enter says that the unit has a transaction now.
-func (u *unit) enter(r *transaction, cancel context.CancelCauseFunc) {
-	u.drain.mu.Lock()
-	defer u.drain.mu.Unlock()
-	u.tx, u.cancel = r, cancel
-	if u.cut {
-		cancel(ErrClosed)
-	}
-}
-
-func (u *unit) leave() {
-	u.drain.mu.Lock()
-	defer u.drain.mu.Unlock()
-	u.tx, u.cancel = nil, nil
 }
 
 // close refuses new sessions, wakes those that wait for a connection, and
 // returns how many run and a channel that is closed when they have ended.
-func (d *drain) close() (int, <-chan struct{}) {
-	d.stop()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for u := range d.active {
-		if u.wait != nil {
-			u.wait(ErrClosed)
+func (a *active) close() (int, <-chan struct{}) {
+	a.stop()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for w := a.first; w != nil; w = w.next {
+		if w.phase == waiting {
+			w.tx.cancel(ErrClosed)
 		}
 	}
 	done := make(chan struct{})
-	if len(d.active) == 0 {
+	if a.running == 0 {
 		close(done)
 		return 0, done
 	}
-	d.empty = done
-	return len(d.active), done
+	a.empty = done
+	return a.running, done
 }
 
-// cutAll cancels the contexts of the sessions that still run.
-func (d *drain) cutAll() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for u := range d.active {
-		if !u.cut {
-			u.cut = true
-			d.cut++
+// cutAll cancels the contexts of the sessions that still run. Sessions that have
+// committed are not cut: nothing is taken from them.
+func (a *active) cutAll() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for w := a.first; w != nil; w = w.next {
+		if w.phase == committed {
+			continue
 		}
-		if u.cancel != nil {
-			u.cancel(ErrClosed)
+		if !w.cut {
+			w.cut = true
+			a.cut++
+		}
+		if w.tx != nil {
+			w.tx.cancel(ErrClosed)
 		}
 	}
-	return d.cut
+	return a.cut
 }
 
 // killAll ends the transactions of the sessions that did not heed the end of
-// their context, so that they hold no lock and can commit nothing.
-func (d *drain) killAll() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for u := range d.active {
-		if u.tx != nil {
-			u.tx.killed.Store(true)
-			u.tx.cancel(ErrClosed)
+// their context, so that they hold no lock and can commit nothing. It waits for
+// that, up to ctx.
+func (a *active) killAll(ctx context.Context) {
+	a.mu.Lock()
+	for w := a.first; w != nil; w = w.next {
+		if w.phase == working {
+			a.kills.Go(w.tx.kill)
 		}
 	}
+	a.mu.Unlock()
+	killed := make(chan struct{})
+	go func() {
+		a.kills.Wait()
+		close(killed)
+	}()
+	wait(ctx, killed)
 }
 
 // grace is what is kept of the time left for cutting sessions off.

@@ -4,87 +4,120 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
-// transaction is one attempt of an outermost session: a pinned connection and
+// transaction is one attempt of an outermost session: a connection of its own and
 // the transaction on it.
 type transaction struct {
-	sessions *Sessions
-	options  sessionOptions
-	attempt  int
-	wait     time.Duration
+	*work
+	number int           // of the attempt, from 1
+	wait   time.Duration // for the connection
 
-	top   Session // the outermost scope
-	pool  pool
-	gated bool // it has the pool's gate
-	conn  *sql.Conn
-	link  engine.Link
-	hold  engine.Hold // what link tells of the session
-	tx    *sql.Tx
-
-	own    context.Context // that of the transaction
+	top    Session         // the outermost scope
+	ctx    context.Context // of the wait for a connection, BEGIN and fn
 	cancel context.CancelCauseFunc
-	timer  *time.Timer // cancels own: a wait, a COMMIT or a ROLLBACK that takes too long
+
+	pool   pool
+	queued bool // it has a place in the pool's queue
+	conn   *sql.Conn
+	link   engine.Link
+	hold   engine.Hold // what link tells of the session
+
+	mu     sync.Mutex
+	sqlTx  *sql.Tx  // made when SQLTx or PrepareContext asks for it
+	opened []opened // results that may be open still
 
 	running atomic.Int32 // statements
-	killed  atomic.Bool  // the drain ended it
+	killed  atomic.Bool  // Close ended it
+	ending  *limited     // the context of COMMIT or ROLLBACK; mu guards it
 }
-
-func (r *transaction) leave() { r.running.Add(-1) }
 
 var (
 	errCommitTimeout = errors.New("COMMIT_TIMEOUT has passed")
 	errSessionEnd    = errors.New("dbfx: the session's function has returned")
 )
 
-// outcome is what became of an attempt.
-type outcome struct {
+// attemptResult is what became of an attempt.
+type attemptResult struct {
 	err       error
 	first     error // the first failed statement: fn may have hidden it
 	committed bool
 	wait      time.Duration
 }
 
-// attempt runs fn once. It does its clean-up in a defer without recover, so a
+// attempt runs fn once. Its clean-up stands in a defer without recover, so a
 // panic keeps its stack and Goexit, which t.FailNow uses, cannot commit.
-func (s *Sessions) attempt(ctx context.Context, fn func(context.Context, *Session) error, o sessionOptions,
-	readOnly bool, number int, unit *unit,
-) (out outcome) {
-	r, err := s.begin(ctx, o, readOnly, unit)
+func (w *work) attempt(ctx context.Context, number int) (result attemptResult) {
+	active := w.sessions.active
+	tx, err := w.begin(ctx)
 	if err != nil {
-		out.err = err
-		return out
+		active.enter(w, nil, between)
+		result.err = err
+		return result
 	}
-	r.attempt, out.wait = number, r.wait
-	t := &r.top
-	t.root, t.readOnly = r, readOnly
-	fnCtx, cancel := context.WithCancelCause(ctx)
-	if o.timeout > 0 {
-		var stop context.CancelFunc
-		fnCtx, stop = context.WithTimeout(fnCtx, o.timeout)
-		defer stop()
-	}
-	t.ctx = context.WithValue(fnCtx, sessionKey{s}, t)
-	unit.enter(r, cancel)
+	tx.number, result.wait = number, tx.wait
+	s := &tx.top
+	s.root, s.readOnly = tx, w.readOnly
+	fnCtx, stop := withTimeout(tx.ctx, w.options.timeout)
+	defer stop()
+	s.ctx = context.WithValue(fnCtx, sessionKey{w.sessions}, s)
+	active.enter(w, tx, working)
 	defer func() {
-		out.first = r.link.State().First
-		t.done.Store(true)
-		cancel(errSessionEnd)
-		if !out.committed {
-			r.rollback()
+		result.first = tx.link.State().First
+		s.done.Store(true)
+		if tx.running.Load() > 0 {
+			tx.cancel(errSessionEnd) // ROLLBACK would wait for the statement
 		}
-		unit.leave()
-		r.release()
+		if !result.committed {
+			tx.rollback()
+		}
+		if result.committed {
+			w.hooks = s.hooks
+			active.enter(w, nil, committed)
+		} else {
+			active.enter(w, nil, between)
+		}
+		tx.cancel(errSessionEnd)
+		tx.release()
 	}()
-	out.err = fn(t.ctx, t)
-	out.err = r.finish(t, out.err)
-	out.committed = out.err == nil && !readOnly
-	if out.committed {
-		unit.hooks = t.hooks
+	result.err = w.fn(s.ctx, s)
+	result.err = tx.finish(result.err)
+	result.committed = result.err == nil && !w.readOnly
+	return result
+}
+
+// finish decides what becomes of the transaction after fn returned err, and
+// commits it. It returns nil for a read-only one that may be rolled back.
+func (tx *transaction) finish(err error) error {
+	state := tx.link.State()
+	if state.Left {
+		if err == nil {
+			err = engine.ErrControl
+		}
+		return &CommitUnknownError{Err: fmt.Errorf("a statement ended the transaction: %w", err)}
 	}
-	return out
+	if err != nil {
+		return err
+	}
+	if err := tx.top.result(nil); err != nil {
+		return err
+	}
+	if tx.readOnly {
+		return nil
+	}
+	return tx.commit()
+}
+
+// withTimeout is context.WithTimeout, and ctx itself where d is 0.
+func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
 }

@@ -21,20 +21,9 @@ import (
 // It is refused on PostgreSQL, which has pg_dump and pg_basebackup.
 func (s *Schema) Backup(ctx context.Context, path string, progress func(done, total int)) error {
 	err := s.sessions.View(s.sessions.Detach(ctx), func(ctx context.Context, tx *Session) error {
-		var copied error
-		var panicked any // database/sql's Raw waits for ever for a panic that has a transaction open
-		err := tx.root.conn.Raw(func(conn any) error {
-			defer func() { panicked = recover() }()
-			copied = s.engine.Backup(ctx, conn, path, progress)
-			return nil
+		return tx.Raw(func(conn any) error {
+			return s.engine.Backup(ctx, conn, path, progress)
 		})
-		if panicked != nil {
-			panic(panicked)
-		}
-		if err != nil {
-			return err
-		}
-		return copied
 	}, Name("backup"))
 	if err != nil {
 		return fmt.Errorf("dbfx: backup: %w", err)

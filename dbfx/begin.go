@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"math"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
@@ -20,118 +19,116 @@ const deadConnections = 1000
 
 // beginOn takes a connection of p and begins a transaction on it.
 //
-// It does both on a context of the transaction's own, which ctx, POOL_TIMEOUT and
-// the drain can end only until BEGIN has succeeded. Cancelling the context of a
-// transaction makes pgx report as cancelled what was committed, in 986 of 2000
-// rounds.
-func (s *Sessions) beginOn(ctx context.Context, p pool, o sessionOptions, readOnly bool, u *unit) (*transaction, error) {
-	if err := s.engine.SupportsIsolation(o.isolation); err != nil {
+// The order in which a session takes what it needs is the same everywhere, so
+// that no two can wait for each other:
+//
+//  1. a place in the queue of the pool, first come, first served
+//  2. a connection of the pool
+//  3. the right to write, which SQLite's connection takes at BEGIN
+//
+// The context that bounds the wait is that of fn: BEGIN leaves nothing behind that
+// its end could cut. A context that ended a sql.Tx would make pgx report as
+// cancelled what was committed, in 986 of 2000 rounds.
+func (w *work) beginOn(ctx context.Context, p pool) (*transaction, error) {
+	s := w.sessions
+	if err := s.engine.SupportsIsolation(w.options.isolation); err != nil {
 		return nil, errors.Join(ErrOptions, err)
 	}
 	start := time.Now()
-	r := &transaction{sessions: s, options: o, pool: p, link: noLink{}}
-	r.own, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	r.timer = time.AfterFunc(s.firstTimeout(), r.timeout)
-	release := func() bool { return true }
-	if ctx.Done() != nil {
-		release = context.AfterFunc(ctx, func() { r.cancel(context.Cause(ctx)) })
+	tx := &transaction{work: w, pool: p}
+	tx.ctx, tx.cancel = context.WithCancelCause(ctx)
+	began := false
+	defer func() { // also when a driver or an observer panics
+		if !began {
+			tx.cancel(errSessionEnd)
+			tx.rollback()
+			tx.release()
+		}
+	}()
+	var timer *time.Timer
+	if s.poolTimeout > 0 {
+		timer = time.AfterFunc(s.poolTimeout, func() { tx.cancel(errTimeout) })
 	}
-	u.waits(r.cancel)
-	err := r.checkout(start, readOnly)
-	u.waits(nil)
-	inTime, released := r.timer.Stop(), release()
-	// What came first counts, also if BEGIN succeeded after it: its goroutine may
-	// be about to cancel the transaction's context.
-	if err == nil && inTime && released && r.own.Err() == nil {
-		return r, nil
+	s.active.enter(w, tx, waiting)
+	err := tx.checkout(start)
+	inTime := timer == nil || timer.Stop() // a timer that has fired may be about to cancel
+	s.active.enter(w, tx, between)
+	if err == nil && inTime && tx.ctx.Err() == nil {
+		began = true
+		return tx, nil
 	}
-	if r.tx != nil {
-		r.rollback()
-	}
-	stats := p.db.Stats()
-	r.release()
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case s.drain.closing.Err() != nil:
+	case s.active.closing.Err() != nil:
 		return nil, ErrClosed
 	case !inTime:
-		if err == context.Canceled { //nolint:errorlint // bare, it is only the end of the wait
+		if err == context.Canceled || errors.Is(err, errTimeout) { //nolint:errorlint // bare, it is only the end of the wait
 			err = nil
 		}
-		return nil, &CheckoutTimeoutError{Waited: time.Since(start), Stats: stats, Err: err}
+		return nil, &CheckoutTimeoutError{Waited: time.Since(start), Stats: p.db.Stats(), Err: err}
 	}
 	return nil, err
 }
 
-// firstTimeout is POOL_TIMEOUT, or so long that it never comes.
-func (s *Sessions) firstTimeout() time.Duration {
-	if s.poolTimeout <= 0 {
-		return math.MaxInt64
-	}
-	return s.poolTimeout
-}
-
-// timeout is what the timer does, before BEGIN as in COMMIT and ROLLBACK.
-func (r *transaction) timeout() { r.cancel(errTimeout) }
-
 // checkout waits in the queue, takes a connection and begins the transaction. A
 // connection that died while it was idle is replaced: nothing has run on it, and
 // fn never sees it.
-func (r *transaction) checkout(start time.Time, readOnly bool) error {
-	if err := r.pool.gate.Enter(r.own, r.options.name); err != nil {
+func (tx *transaction) checkout(start time.Time) error {
+	if err := tx.pool.gate.Enter(tx.ctx, tx.options.name); err != nil {
 		return err
 	}
-	r.gated = true
+	tx.queued = true
 	for range deadConnections {
-		conn, err := r.pool.db.Conn(r.own)
+		conn, err := tx.pool.db.Conn(tx.ctx)
 		if err != nil {
 			return err
 		}
-		r.conn, r.wait = conn, time.Since(start)
-		if err = conn.Raw(r.connect); err == nil {
-			r.hold.Session = r.options.name
-			r.link.Bind(&r.hold)
-			r.tx, err = conn.BeginTx(r.own, &sql.TxOptions{Isolation: r.options.isolation, ReadOnly: readOnly})
-		}
-		if first := r.sessions.engine.OnBegin(); err == nil && first != "" {
-			_, err = r.tx.ExecContext(r.own, first)
-		}
-		if err == nil || r.own.Err() != nil || r.sessions.engine.Classify(err).Kind != engine.Lost {
+		tx.conn, tx.wait = conn, time.Since(start)
+		err = tx.start()
+		if err == nil || tx.ctx.Err() != nil || tx.sessions.engine.Classify(err).Kind != engine.Lost {
 			return err
 		}
-		if r.tx != nil { // it died after BEGIN; a connection with a Tx cannot be discarded
-			_ = r.tx.Rollback()
-			r.tx = nil
-		}
-		r.discard()
-		r.giveBack()
+		tx.discard()
+		_ = conn.Close()
 	}
 	return driver.ErrBadConn
 }
 
-// connect finds the driver's connection behind those that observers put around
-// it, such as otelsql's.
-func (r *transaction) connect(conn any) error {
+// start finds the driver's connection and begins the transaction on it.
+func (tx *transaction) start() error {
+	tx.hold.Session = tx.options.name
+	opts := sql.TxOptions{Isolation: tx.options.isolation, ReadOnly: tx.readOnly}
+	err := tx.conn.Raw(func(conn any) error {
+		tx.link = linkOf(conn)
+		if tx.link == nil {
+			return nil
+		}
+		err := tx.link.Start(tx.ctx, &tx.hold, driver.TxOptions{Isolation: driver.IsolationLevel(opts.Isolation), ReadOnly: opts.ReadOnly})
+		if err != nil {
+			tx.link.Unbind()
+		}
+		return err
+	})
+	if err == nil && tx.link == nil {
+		f := &foreign{conn: tx.conn}
+		tx.link = f
+		tx.sqlTx, err = f.begin(tx.ctx, &opts)
+	}
+	return err
+}
+
+// linkOf finds the driver's connection behind those that observers put around it,
+// such as otelsql's. It is nil for a connection that is not dbfx's.
+func linkOf(conn any) engine.Link {
 	for {
 		if link, ok := conn.(engine.Link); ok {
-			r.link = link
-			return nil
+			return link
 		}
 		outer, ok := conn.(interface{ Raw() driver.Conn })
 		if !ok {
-			return nil // a *sql.DB that is not dbfx's
+			return nil
 		}
 		conn = outer.Raw()
 	}
 }
-
-// noLink stands for a connection that is not dbfx's: a replaced *sql.DB.
-type noLink struct{}
-
-func (noLink) Bind(*engine.Hold)      {}
-func (noLink) Permit()                {}
-func (noLink) Unbind()                {}
-func (noLink) State() engine.State    { return engine.State{} }
-func (noLink) Forgive()               {}
-func (noLink) SetReadOnly(bool) error { return nil }

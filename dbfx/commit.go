@@ -6,61 +6,43 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
-// finish decides what becomes of the transaction after fn returned err, and
-// commits it. It returns nil for a read-only one that may be rolled back.
-func (r *transaction) finish(t *Session, err error) error {
-	state := r.link.State()
-	if state.Left {
-		if err == nil {
-			err = engine.ErrControl
-		}
-		return &CommitUnknownError{Err: fmt.Errorf("a statement ended the transaction: %w", err)}
-	}
-	if err != nil {
-		return err
-	}
-	if t.ctx.Err() != nil {
-		return context.Cause(t.ctx)
-	}
-	if r.running.Load() > 0 || t.busy.Load() {
-		return fmt.Errorf("%w: a statement or a nested session still runs although fn has returned", ErrSessionBusy)
-	}
-	if err := t.health(); err != nil {
-		return err
-	}
-	if t.readOnly {
-		return nil
-	}
-	return r.commit()
-}
+// errEndedByUser is what became of a session whose SQLTx was ended.
+var errEndedByUser = errors.New("SQLTx was ended by its user")
 
 // commit sends COMMIT, which from here on no context of the caller's can stop.
-func (r *transaction) commit() error {
-	if r.killed.Load() {
-		return ErrClosed
+func (tx *transaction) commit() error {
+	tx.closeOpened()
+	tx.freeSQLTx()
+	if state := tx.link.State(); state.Finished {
+		return &RolledBackError{Err: errEndedByUser}
 	}
-	r.link.Permit()
-	r.timer.Reset(r.sessions.commitTimeout)
-	err := r.tx.Commit()
-	r.timer.Stop()
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, sql.ErrTxDone) { // nothing was sent
-		if r.killed.Load() {
+	err := tx.end(tx.sessions.commitTimeout, func(ctx context.Context) error {
+		if tx.killed.Load() {
 			return ErrClosed
 		}
-		return &RolledBackError{Err: fmt.Errorf("SQLTx was ended by its user: %w", err)}
+		return tx.link.Commit(ctx)
+	})
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
 	}
-	switch r.sessions.engine.CommitOutcome(err) {
+	if errors.Is(err, sql.ErrTxDone) { // nothing was sent
+		return &RolledBackError{Err: fmt.Errorf("%w: %w", errEndedByUser, err)}
+	}
+	return tx.verdict(err)
+}
+
+// verdict says what a failed COMMIT left.
+func (tx *transaction) verdict(err error) error {
+	switch tx.sessions.engine.CommitOutcome(err) {
 	case engine.NotCommitted:
-		if r.killed.Load() {
+		if tx.killed.Load() {
 			return ErrClosed
 		}
 		if unlessContext(err) == nil { // the context is the one that COMMIT_TIMEOUT ends
@@ -68,7 +50,7 @@ func (r *transaction) commit() error {
 		}
 		return err
 	case engine.RolledBack:
-		first := r.link.State().First
+		first := tx.link.State().First
 		if first == nil {
 			first = err
 		}
@@ -79,37 +61,71 @@ func (r *transaction) commit() error {
 
 // rollback ends what was not committed. A connection that cannot do so in time
 // is discarded; the caller has the error that matters.
-func (r *transaction) rollback() {
-	r.timer.Reset(rollbackTimeout)
-	err := r.tx.Rollback()
-	r.timer.Stop()
-	if err == nil || errors.Is(err, sql.ErrTxDone) || r.link.State().Ended {
+func (tx *transaction) rollback() {
+	if tx.link == nil { // there was no connection
 		return
 	}
-	r.sessions.log.Warn("rollback failed; the connection is discarded", zap.Error(err))
-	r.discard()
+	tx.closeOpened()
+	tx.freeSQLTx()
+	err := tx.end(rollbackTimeout, tx.link.Rollback)
+	if err == nil || errors.Is(err, sql.ErrConnDone) || tx.link.State().Ended {
+		return
+	}
+	tx.sessions.log.Warn("rollback failed; the connection is discarded", zap.Error(err))
+	tx.discard()
+}
+
+// end runs act, COMMIT or ROLLBACK, beside no statement and with limit.
+func (tx *transaction) end(limit time.Duration, act func(ctx context.Context) error) error {
+	ctx := &limited{Context: tx.ctx, limit: limit}
+	defer ctx.end(context.Canceled)
+	tx.mu.Lock()
+	tx.ending = ctx
+	tx.mu.Unlock()
+	if tx.killed.Load() {
+		ctx.end(context.Canceled)
+	}
+	return tx.alone(func() error { return act(ctx) })
+}
+
+// alone runs act while no statement does.
+func (tx *transaction) alone(act func() error) error {
+	if _, ok := tx.link.(*foreign); ok {
+		return act() // the sql.Tx sees to it
+	}
+	return tx.conn.Raw(func(any) error { return act() })
+}
+
+// kill ends the transaction of a function that does not end: it may hold no lock,
+// and can commit nothing.
+func (tx *transaction) kill() {
+	tx.killed.Store(true)
+	tx.mu.Lock()
+	ending := tx.ending
+	tx.mu.Unlock()
+	if ending != nil {
+		ending.end(context.Canceled)
+		return
+	}
+	ctx := &limited{Context: tx.ctx, limit: rollbackTimeout}
+	defer ctx.end(context.Canceled)
+	_ = tx.alone(func() error { return tx.link.Rollback(ctx) })
 }
 
 // discard makes database/sql close the connection.
-func (r *transaction) discard() {
-	_ = r.conn.Raw(func(any) error { return driver.ErrBadConn })
+func (tx *transaction) discard() {
+	_ = tx.conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-// giveBack returns the connection, after the transaction has ended: before that
-// sql.Conn.Close would wait for it.
-func (r *transaction) giveBack() {
-	if r.conn != nil {
-		r.link.Unbind()
-		_ = r.conn.Close()
-		r.conn, r.link = nil, noLink{}
+// release gives back all that the transaction holds, after its end.
+func (tx *transaction) release() {
+	if tx.link != nil {
+		_ = tx.alone(func() error { tx.link.Unbind(); return nil })
 	}
-}
-
-// release gives back all that the transaction holds.
-func (r *transaction) release() {
-	r.giveBack()
-	r.cancel(nil)
-	if r.gated {
-		r.pool.gate.Leave()
+	if tx.conn != nil {
+		_ = tx.conn.Close()
+	}
+	if tx.queued {
+		tx.pool.gate.Leave()
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // newEngine makes the engine that cfg asks for. It is the one place that turns a
 // dialect into code.
-func newEngine(cfg Config, name string, watch observers, password PasswordSource) (engine.Engine, error) {
+func newEngine(cfg Config, name string, watch *observers, password PasswordSource) (engine.Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

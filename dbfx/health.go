@@ -84,7 +84,7 @@ func newHealth(d *Database, db *sql.DB) *Health {
 	}
 	h.state = func() State {
 		switch {
-		case h.stopping.Load() || d.drain.closing.Err() != nil:
+		case h.stopping.Load() || d.active.closing.Err() != nil:
 			return StateStopping
 		case own && !d.started.Load():
 			return StateStarting

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
+	"go.uber.org/zap"
 )
 
 // Observer is told every statement and every session after its end. Put one into
@@ -77,26 +78,39 @@ func outcomeOf(err error, readOnly bool) Outcome {
 	return OutcomeCommitted
 }
 
-// observers tells each of a list.
-type observers []Observer
+// observers tells each of a list. A panic of one is logged, and ends nothing: the
+// statement has run, the transaction is committed, and the connection must go back.
+type observers struct {
+	list []Observer
+	log  *zap.Logger
+}
 
-func (list observers) on() bool { return len(list) > 0 }
+func (o *observers) on() bool { return len(o.list) > 0 }
 
-func (list observers) session(ctx context.Context, e SessionEvent) {
-	for _, o := range list {
-		o.ObserveSession(ctx, e)
+func (o *observers) session(ctx context.Context, e SessionEvent) {
+	for _, one := range o.list {
+		o.tell(func() { one.ObserveSession(ctx, e) })
 	}
 }
 
+func (o *observers) tell(event func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			o.log.Error("an observer panicked", zap.Any("panic", p), zap.Stack("stack"))
+		}
+	}()
+	event()
+}
+
 // trace returns what the engines feed, nil where no one listens.
-func (list observers) trace(dialect Dialect, database string) *engine.Trace {
-	if !list.on() {
+func (o *observers) trace(dialect Dialect, database string) *engine.Trace {
+	if !o.on() {
 		return nil
 	}
-	wants := make([]bool, len(list))
+	wants := make([]bool, len(o.list))
 	t := &engine.Trace{}
-	for i, o := range list {
-		if a, ok := o.(ArgumentObserver); ok && a.WantArguments() {
+	for i, one := range o.list {
+		if a, ok := one.(ArgumentObserver); ok && a.WantArguments() {
 			wants[i], t.Args = true, true
 		}
 	}
@@ -107,14 +121,14 @@ func (list observers) trace(dialect Dialect, database string) *engine.Trace {
 		if s.Hold != nil {
 			e.Session = s.Hold.Session
 		}
-		for i, o := range list {
+		for i, one := range o.list {
 			e.Args = nil
 			if wants[i] {
 				for _, arg := range s.Args {
 					e.Args = append(e.Args, arg.Value)
 				}
 			}
-			o.ObserveStatement(ctx, e)
+			o.tell(func() { one.ObserveStatement(ctx, e) })
 		}
 	}
 	return t

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -44,15 +45,15 @@ type PasswordSource func(ctx context.Context) (string, error)
 
 // Database is a database without Fx: what Open returns.
 type Database struct {
-	name   string
-	cfg    Config
-	engine engine.Engine
-	log    *zap.Logger
-	watch  observers
-	opener Opener
-	source PasswordSource
-	drain  *drain
-	trim   trimmer
+	name      string
+	cfg       Config
+	engine    engine.Engine
+	log       *zap.Logger
+	observers observers
+	opener    Opener
+	source    PasswordSource
+	active    *active
+	trim      trimmer
 
 	starters []Starter
 	checks   []Check
@@ -86,7 +87,7 @@ func WithLogger(log *zap.Logger) OpenOption {
 func WithObserver(o Observer) OpenOption {
 	return func(d *Database) {
 		if o != nil {
-			d.watch = append(d.watch, o)
+			d.observers.list = append(d.observers.list, o)
 		}
 	}
 }
@@ -140,19 +141,36 @@ func (d *Database) Schema() *Schema { return d.schema }
 
 // newDatabase builds and does no I/O.
 func newDatabase(name string, cfg Config, opts ...OpenOption) (*Database, error) {
-	d := &Database{name: name, cfg: cfg, log: zap.NewNop(), opener: openHandle, drain: newDrain(), done: make(chan struct{})}
+	d := &Database{name: name, cfg: cfg, log: zap.NewNop(), opener: openHandle, active: newActive(), done: make(chan struct{})}
 	for _, opt := range opts {
 		opt(d)
 	}
 	if name != "" {
 		d.log = d.log.With(zap.String("database", name))
 	}
+	d.observers.log, d.source = d.log, guarded(d.source)
 	if cfg.SQLEcho {
-		d.watch = append(d.watch, &echo{log: d.log, params: cfg.SQLEchoParams})
+		d.observers.list = append(d.observers.list, &echo{log: d.log, params: cfg.SQLEchoParams})
 	}
 	var err error
-	d.engine, err = newEngine(cfg, name, d.watch, d.source)
+	d.engine, err = newEngine(cfg, name, &d.observers, d.source)
 	return d, err
+}
+
+// guarded turns a panic of source into an error: it may run on a goroutine of
+// database/sql, where it would end the process.
+func guarded(source PasswordSource) PasswordSource {
+	if source == nil {
+		return nil
+	}
+	return func(ctx context.Context) (password string, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("it panicked: %v", p)
+			}
+		}()
+		return source(ctx)
+	}
 }
 
 // open makes the handles, which dial nothing.
@@ -186,7 +204,7 @@ func (d *Database) assemble(db *sql.DB) {
 		read = pool{db: d.reader, gate: d.engine.Reader().Gate}
 	}
 	d.sessions = &Sessions{
-		name: d.name, engine: d.engine, write: write, read: read, drain: d.drain, log: d.log, watch: d.watch,
+		name: d.name, engine: d.engine, write: write, read: read, active: d.active, log: d.log, observers: &d.observers,
 		poolTimeout: d.cfg.PoolTimeout, commitTimeout: d.cfg.CommitTimeout,
 	}
 	d.sessions.replica = read.db != db && d.engine.Reader().Replica

@@ -39,55 +39,55 @@ func (p RetryPolicy) withDefaults(dialect string) RetryPolicy {
 }
 
 // repeat attempts fn until it succeeds or there is no sense in another try.
-func (s *Sessions) repeat(ctx context.Context, fn func(context.Context, *Session) error, o sessionOptions, readOnly bool, u *unit) error {
+func (w *work) repeat(ctx context.Context) error {
 	policy := RetryPolicy{MaxAttempts: 1}
-	if o.retry != nil {
-		policy = o.retry.withDefaults(s.engine.Dialect())
+	if w.options.retry != nil {
+		policy = w.options.retry.withDefaults(w.sessions.engine.Dialect())
 	}
 	for n := 1; ; n++ {
-		u.event.Attempts = n
-		out := s.attempt(ctx, fn, o, readOnly, n, u)
-		u.event.Wait += out.wait
-		if out.err == nil || n >= policy.MaxAttempts || !s.again(out, policy, o, readOnly) {
-			return out.err
+		w.event.Attempts = n
+		result := w.attempt(ctx, n)
+		w.event.Wait += result.wait
+		if result.err == nil || n >= policy.MaxAttempts || !w.again(result, policy) {
+			return result.err
 		}
 		pause := rand.N(min(policy.Base<<min(n-1, 20), policy.Max) + 1)
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
-			return out.err
+			return result.err
 		}
 		timer := time.NewTimer(pause) // no connection is held meanwhile
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return out.err
-		case <-s.drain.closing.Done():
+			return result.err
+		case <-w.sessions.active.closing.Done():
 			timer.Stop()
-			return out.err
+			return result.err
 		}
 	}
 }
 
 // again reports whether another attempt is allowed and may help.
-func (s *Sessions) again(out outcome, p RetryPolicy, o sessionOptions, readOnly bool) bool {
-	if errors.Is(out.err, ErrClosed) || errors.Is(out.err, ErrCheckoutTimeout) {
+func (w *work) again(result attemptResult, p RetryPolicy) bool {
+	if errors.Is(result.err, ErrClosed) || errors.Is(result.err, ErrCheckoutTimeout) {
 		return false
 	}
-	if errors.Is(out.err, ErrCommitUnknown) {
-		return o.idempotent
+	if errors.Is(result.err, ErrCommitUnknown) {
+		return w.options.idempotent
 	}
-	for _, err := range []error{out.err, out.first} {
+	for _, err := range []error{result.err, result.first} {
 		if err == nil {
 			continue
 		}
 		if p.Retryable != nil && p.Retryable(err) {
 			return true
 		}
-		switch s.engine.Classify(err).Kind {
+		switch w.sessions.engine.Classify(err).Kind {
 		case engine.Serialization:
 			return true
 		case engine.Lost:
-			if o.idempotent || readOnly {
+			if w.options.idempotent || w.readOnly {
 				return true
 			}
 		}

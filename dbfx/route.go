@@ -25,31 +25,34 @@ const replicaPause = time.Second
 
 // begin begins a transaction where it belongs: a View on a replica, if there is
 // one that answers and is fresh enough, and all else on the primary.
-func (s *Sessions) begin(ctx context.Context, o sessionOptions, readOnly bool, u *unit) (*transaction, error) {
-	if !readOnly {
-		return s.beginOn(ctx, s.write, o, readOnly, u)
+func (w *work) begin(ctx context.Context) (*transaction, error) {
+	s := w.sessions
+	if !w.readOnly {
+		return w.beginOn(ctx, s.write)
 	}
 	if !s.replica {
-		return s.beginOn(ctx, s.read, o, readOnly, u)
+		return w.beginOn(ctx, s.read)
 	}
 	// A hot standby refuses serializable transactions, and only at the first query.
-	if o.primary || o.isolation == sql.LevelSerializable || ctx.Value(primaryKey{}) != nil || time.Now().UnixNano() < s.backAt.Load() {
-		return s.beginOn(ctx, s.write, o, readOnly, u)
+	if w.options.primary || w.options.isolation == sql.LevelSerializable || ctx.Value(primaryKey{}) != nil ||
+		time.Now().UnixNano() < s.backAt.Load() {
+		return w.beginOn(ctx, s.write)
 	}
-	r, err := s.beginOn(ctx, s.read, o, readOnly, u)
+	tx, err := w.beginOn(ctx, s.read)
 	if err == nil {
-		if err = s.fresh(r); err == nil {
-			return r, nil
+		if err = tx.fresh(); err == nil {
+			return tx, nil
 		}
-		r.rollback()
-		r.release()
+		tx.rollback()
+		tx.cancel(errSessionEnd)
+		tx.release()
 	}
-	if ctx.Err() != nil || s.drain.closing.Err() != nil || errors.Is(err, ErrOptions) || isFull(err) {
+	if ctx.Err() != nil || s.active.closing.Err() != nil || errors.Is(err, ErrOptions) || isFull(err) {
 		return nil, err
 	}
 	s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
 	s.log.Warn("the primary stands in for the replicas", zap.String("reason", err.Error()))
-	return s.beginOn(ctx, s.write, o, readOnly, u)
+	return w.beginOn(ctx, s.write)
 }
 
 // isFull reports whether err is the wait for a pool whose connections are all in
@@ -61,13 +64,14 @@ func isFull(err error) bool {
 }
 
 // fresh refuses a replica that lags too much.
-func (s *Sessions) fresh(r *transaction) error {
-	if s.maxLag <= 0 {
+func (tx *transaction) fresh() error {
+	most := tx.sessions.maxLag
+	if most <= 0 {
 		return nil
 	}
-	lag, err := s.engine.Lag(r.own, r.tx)
-	if err == nil && lag > s.maxLag {
-		err = &lagError{lag, s.maxLag}
+	lag, err := tx.sessions.engine.Lag(tx.ctx, tx.on())
+	if err == nil && lag > most {
+		err = &lagError{lag, most}
 	}
 	return err
 }

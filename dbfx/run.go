@@ -73,44 +73,40 @@ func (s *Sessions) dispatch(ctx context.Context, fn func(context.Context, *Sessi
 	if outer := s.FromContext(ctx); outer != nil {
 		return outer.nest(ctx, fn, o, readOnly)
 	}
-	return s.runOuter(ctx, fn, o, readOnly)
-}
-
-// runOuter runs a session that is in no other.
-func (s *Sessions) runOuter(ctx context.Context, fn func(context.Context, *Session) error, o sessionOptions, readOnly bool) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	u := &unit{drain: s.drain}
-	if err := s.drain.add(u); err != nil {
+	w := &work{sessions: s, fn: fn, options: o, readOnly: readOnly}
+	if err := s.active.add(w); err != nil {
 		return err
 	}
-	defer s.drain.remove(u)
-	u.event = SessionEvent{
-		Dialect: Dialect(s.engine.Dialect()), Database: s.name, Name: o.name, ReadOnly: readOnly,
-		Start: time.Now(), Outcome: OutcomeRolledBack, // what a panic and Goexit leave
-	}
-	err := s.observed(ctx, fn, o, readOnly, u)
-	if err == nil && len(u.hooks) > 0 {
-		runHooks(context.WithoutCancel(ctx), u.hooks)
+	defer s.active.remove(w)
+	err = w.observed(ctx)
+	if err == nil && len(w.hooks) > 0 {
+		runHooks(context.WithoutCancel(ctx), w.hooks)
 	}
 	return err
 }
 
 // observed tells the observers how the session ended, also by a panic.
-func (s *Sessions) observed(ctx context.Context, fn func(context.Context, *Session) error, o sessionOptions, readOnly bool, u *unit) (err error) {
-	if !s.watch.on() {
-		return s.repeat(ctx, fn, o, readOnly, u)
+func (w *work) observed(ctx context.Context) (err error) {
+	s := w.sessions
+	if !s.observers.on() {
+		return w.repeat(ctx)
+	}
+	w.event = SessionEvent{
+		Dialect: Dialect(s.engine.Dialect()), Database: s.name, Name: w.options.name, ReadOnly: w.readOnly,
+		Start: time.Now(), Outcome: OutcomeRolledBack, // what a panic and Goexit leave
 	}
 	returned := false
 	defer func() {
-		u.event.Duration, u.event.Err = time.Since(u.event.Start), err
+		w.event.Duration, w.event.Err = time.Since(w.event.Start), err
 		if returned {
-			u.event.Outcome = outcomeOf(err, readOnly)
+			w.event.Outcome = outcomeOf(err, w.readOnly)
 		}
-		s.watch.session(ctx, u.event)
+		s.observers.session(ctx, w.event)
 	}()
-	err = s.repeat(ctx, fn, o, readOnly, u)
+	err = w.repeat(ctx)
 	returned = true
 	return err
 }

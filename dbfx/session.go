@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // Session is the handle of one scope: a transaction, or a savepoint in one. It
@@ -27,45 +29,50 @@ type Session struct {
 }
 
 // ExecContext implements DBTX.
-func (t *Session) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	ctx, err := t.enter(ctx)
+func (s *Session) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	call, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer t.root.leave()
-	return t.root.tx.ExecContext(ctx, query, args...)
+	defer s.root.leave()
+	return s.root.exec(call, query, args)
 }
 
 // QueryContext implements DBTX. Close the rows before fn returns.
-func (t *Session) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	ctx, err := t.enter(ctx)
+func (s *Session) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	call, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer t.root.leave()
-	return t.root.tx.QueryContext(ctx, query, args...)
+	defer s.root.leave()
+	return s.root.query(call, query, args)
 }
 
 // QueryRowContext implements DBTX.
-func (t *Session) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	ctx, err := t.enter(ctx)
+func (s *Session) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	call, err := s.enter(ctx)
 	if err != nil {
-		// database/sql hands the error of a finished context to Row.Scan, and
-		// there is no other way to make a Row.
-		return t.root.tx.QueryRowContext(failedContext{ctx, err}, query, args...)
+		// database/sql hands the error of a finished context to Row.Scan, before it
+		// looks for a connection, and there is no other way to make a Row.
+		return new(sql.DB).QueryRowContext(failedContext{ctx, err}, query, args...)
 	}
-	defer t.root.leave()
-	return t.root.tx.QueryRowContext(ctx, query, args...)
+	defer s.root.leave()
+	return s.root.queryRow(call, query, args)
 }
 
 // PrepareContext implements DBTX. The statement ends with the transaction.
-func (t *Session) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	ctx, err := t.enter(ctx)
+func (s *Session) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	call, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer t.root.leave()
-	return t.root.tx.PrepareContext(ctx, query)
+	defer s.root.leave()
+	defer call.End()
+	tx, err := s.root.asSQLTx()
+	if err != nil {
+		return nil, err
+	}
+	return tx.PrepareContext(s.root.seen(call), query)
 }
 
 // AfterCommit registers fn to run once the outermost session is committed and
@@ -73,79 +80,125 @@ func (t *Session) PrepareContext(ctx context.Context, query string) (*sql.Stmt, 
 // run for an attempt or a savepoint that was rolled back, nor when the outcome
 // is unknown, nor in View. It is not durable: for what must happen write a row.
 // Its context has the values of Run's and no deadline.
-func (t *Session) AfterCommit(fn func(ctx context.Context)) {
+func (s *Session) AfterCommit(fn func(ctx context.Context)) {
 	if fn == nil {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.hooks = append(t.hooks, fn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hooks = append(s.hooks, fn)
 }
 
 // SQLTx returns the transaction for libraries that ask for one. Do not end it:
-// its Commit rolls back and the session is reported as rolled back.
-func (t *Session) SQLTx() *sql.Tx { return t.root.tx }
+// its Commit rolls back and the session is reported as rolled back. A session
+// that has ended returns one that has ended too.
+func (s *Session) SQLTx() *sql.Tx {
+	tx, err := s.root.asSQLTx()
+	if err != nil {
+		return doneTx()
+	}
+	return tx
+}
+
+// Raw gives fn the driver's connection, inside of the transaction, for what
+// database/sql cannot do: *pgx.Conn's CopyFrom and SendBatch by way of
+// conn.(interface{ Conn() *pgx.Conn }), or modernc's interfaces on SQLite. No
+// statement of the session runs meanwhile. fn must not keep the connection, nor
+// begin or end a transaction. Its error is returned unchanged, and dooms the scope
+// as that of a statement does.
+func (s *Session) Raw(fn func(driverConn any) error) error {
+	if _, err := s.enter(s.ctx); err != nil {
+		return err
+	}
+	defer s.root.leave()
+	var result error
+	var panicked any // Raw of database/sql would close the connection, and wait for open rows first
+	err := s.root.conn.Raw(func(conn any) error {
+		defer func() { panicked = recover() }()
+		if _, ok := s.root.link.(*foreign); !ok {
+			conn = s.root.link // and not what an observer has put around it
+		}
+		result = fn(conn)
+		s.root.link.Note(result)
+		return nil
+	})
+	if panicked != nil {
+		panic(panicked)
+	}
+	if err != nil {
+		return err
+	}
+	return result
+}
 
 // Attempt is 1 on the first run of fn, and counts the retries.
-func (t *Session) Attempt() int { return t.root.attempt }
+func (s *Session) Attempt() int { return s.root.number }
 
 // Name is the session's name by the option Name, "" without one. A nested scope
 // has the name of the outermost.
-func (t *Session) Name() string { return t.root.options.name }
+func (s *Session) Name() string { return s.root.options.name }
 
-// enter allows one statement; a nil error must be followed by root.leave. The
-// context that it returns ends with the session at the latest.
-func (t *Session) enter(ctx context.Context) (context.Context, error) {
-	if t.done.Load() {
-		return ctx, ErrSessionDone
+// enter allows one statement; a nil error must be followed by root.leave. The call
+// that it returns ends with the session at the latest.
+func (s *Session) enter(ctx context.Context) (*engine.Call, error) {
+	if s.done.Load() {
+		return nil, ErrSessionDone
 	}
-	if t.busy.Load() {
-		return ctx, fmt.Errorf("%w: a nested session is open", ErrSessionBusy)
+	if s.root.killed.Load() {
+		return nil, ErrClosed
 	}
-	if err := t.health(); err != nil {
-		return ctx, err
+	if s.busy.Load() {
+		return nil, fmt.Errorf("%w: a nested session is open", ErrSessionBusy)
 	}
-	t.root.running.Add(1)
-	if t.root.sessions.FromContext(ctx) != t {
-		// A context from elsewhere: a statement that is still running when fn
-		// returns must end then.
-		merged, cancel := context.WithCancelCause(ctx)
-		context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })
-		ctx = merged
+	if err := s.health(); err != nil {
+		return nil, err
 	}
-	return ctx, nil
+	s.root.running.Add(1)
+	if s.root.sessions.FromContext(ctx) == s {
+		return engine.NewCall(ctx, nil), nil
+	}
+	// A context from elsewhere: a statement that is still running when fn returns
+	// must end then.
+	merged, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
+	return engine.NewCall(merged, func() { stop(); cancel(nil) }), nil
 }
 
+func (tx *transaction) leave() { tx.running.Add(-1) }
+
 // health says why the scope can no longer be committed, nil if it can.
-func (t *Session) health() error {
-	t.mu.Lock()
-	doomed := t.doomed
-	t.mu.Unlock()
+func (s *Session) health() error {
+	s.mu.Lock()
+	doomed := s.doomed
+	s.mu.Unlock()
 	if doomed != nil {
 		return &RolledBackError{Err: doomed}
 	}
-	if state := t.root.link.State(); state.Ended || state.First != nil {
+	switch state := s.root.link.State(); {
+	case state.Finished:
+		return &RolledBackError{Err: errEndedByUser}
+	case state.Ended || state.First != nil:
 		return &RolledBackError{Err: state.First}
 	}
 	return nil
 }
 
-func (t *Session) doom(err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.doomed == nil {
-		t.doomed = err
+func (s *Session) doom(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.doomed == nil {
+		s.doomed = err
 	}
 }
 
 // adopt takes the hooks of a nested scope that succeeded.
-func (t *Session) adopt(nested *Session) {
+func (s *Session) adopt(nested *Session) {
 	nested.mu.Lock()
 	hooks := nested.hooks
 	nested.mu.Unlock()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.hooks = append(t.hooks, hooks...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hooks = append(s.hooks, hooks...)
 }
 
 // failedContext is done, with an error of ours.

@@ -20,9 +20,9 @@ type Sessions struct {
 	write  pool
 	read   pool // View's; the same as write where the engine has one handle
 	lagging
-	drain *drain
-	log   *zap.Logger
-	watch observers
+	active    *active
+	log       *zap.Logger
+	observers *observers
 
 	renew func()
 

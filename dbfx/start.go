@@ -10,7 +10,7 @@ import (
 
 // start opens the first connections. It closes everything when it fails.
 func (d *Database) start(ctx context.Context) error {
-	if d.drain.closing.Err() != nil {
+	if d.active.closing.Err() != nil {
 		return fmt.Errorf("%w: it was stopped; a second start needs a new one", ErrClosed)
 	}
 	for _, warning := range d.engine.Warnings() {

@@ -33,7 +33,7 @@ func (d *Database) shutdown(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, d.cfg.DrainTimeout)
 		defer cancel()
 	}
-	wasRunning, ended := d.drain.close()
+	wasRunning, ended := d.active.close()
 	if d.main == nil {
 		return nil
 	}
@@ -43,10 +43,10 @@ func (d *Database) shutdown(ctx context.Context) error {
 
 	cut := 0
 	if !wait(soft, ended) || !d.idle(soft) {
-		if cut = d.drain.cutAll(); cut > 0 {
+		if cut = d.active.cutAll(); cut > 0 {
 			wait(ctx, ended)
 		}
-		d.drain.killAll()
+		d.active.killAll(ctx)
 	}
 	left := d.inUse()
 	if d.started.Load() && left == 0 && ctx.Err() == nil {
@@ -121,7 +121,7 @@ func (d *Database) inUse() int {
 // abort closes the handles at once. The readers go first: the last connection
 // to close must be one that may checkpoint.
 func (d *Database) abort() error {
-	d.drain.stop()
+	d.active.stop()
 	var errs []error
 	for _, db := range []*sql.DB{d.reader, d.main} {
 		if db != nil {

@@ -49,8 +49,6 @@ type Engine interface {
 	// Renew makes every open connection be replaced when it is next free. It
 	// reports whether idle ones may be closed now.
 	Renew() bool
-	// OnBegin is what a session runs first; "" is nothing.
-	OnBegin() string
 	// Lag says how far the replica that answers tx is behind.
 	Lag(ctx context.Context, tx Execer) (time.Duration, error)
 	// LockSchema keeps other processes from changing the schema until the

@@ -29,15 +29,17 @@ type conn struct {
 	returned       time.Time // to the pool
 	socket         socket
 
-	bound  bool // a session has it
-	permit bool // and commits
+	bound bool   // a session has it
+	open  pgx.Tx // the session's transaction, nil before and after it
 
 	mu     sync.Mutex // a session asks while another goroutine may run a statement
 	status byte       // as PostgreSQL reports it: I, T or E
 	closed bool
 	first  error
 	// refused is a COMMIT or ROLLBACK that was not sent.
-	refused error
+	refused  error
+	freed    bool // the session ends what adopted the transaction
+	finished bool // what adopted it was ended by its user
 }
 
 // ExecContext implements driver.ExecerContext.
@@ -47,6 +49,7 @@ type conn struct {
 // again: one INSERT gave three rows. A connection that was open before the call
 // has sent it, so the error says that.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	ctx, _ = engine.Reveal(ctx)
 	if err := c.control(query); err != nil {
 		return nil, err
 	}
@@ -67,10 +70,14 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	return result, nil
 }
 
-// control refuses COMMIT and its like inside a session.
+// control refuses COMMIT and its like inside a session, and what would run after
+// the end of its transaction.
 func (c *conn) control(query string) error {
 	if !c.bound {
 		return nil
+	}
+	if c.open == nil {
+		return &engine.EndedError{First: c.State().First}
 	}
 	err := engine.CheckControl(query)
 	if err != nil {
@@ -95,6 +102,7 @@ func (c *conn) simple() bool {
 
 // QueryContext implements driver.QueryerContext.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	ctx, call := engine.Reveal(ctx)
 	if err := c.control(query); err != nil {
 		return nil, err
 	}
@@ -104,11 +112,12 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if open && errors.Is(err, driver.ErrBadConn) && c.simple() {
 		err = engine.ErrLostReply
 	}
-	return c.rows(ctx, query, args, start, raw, err)
+	return c.rows(ctx, call, query, args, start, raw, err)
 }
 
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	ctx, _ = engine.Reveal(ctx)
 	if err := c.control(query); err != nil {
 		return nil, err
 	}
@@ -122,6 +131,9 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 
 // BeginTx implements driver.ConnBeginTx.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if c.bound {
+		return c.adopt()
+	}
 	query := "BEGIN"
 	if opts.ReadOnly {
 		query = "BEGIN READ ONLY"
@@ -150,10 +162,6 @@ type tx struct {
 
 // Commit implements driver.Tx.
 func (t *tx) Commit() error {
-	if t.conn.bound && !t.conn.permit {
-		_ = t.raw.Rollback()
-		return engine.ErrControl
-	}
 	start := t.conn.trace.Begin("COMMIT")
 	err := t.raw.Commit()
 	t.conn.trace.End(t.ctx, "COMMIT", nil, start, 0, err)
@@ -190,25 +198,15 @@ func (c *conn) forget() {
 	c.first, c.refused = nil, nil
 }
 
-// Bind implements engine.Link.
-func (c *conn) Bind(h *engine.Hold) {
-	c.bound, c.permit, c.trace.Hold = true, false, h
-	h.Backend.Store(c.stdConn.Conn().PgConn().PID())
-	c.forget()
-}
-
-// Permit implements engine.Link.
-func (c *conn) Permit() { c.permit = true }
-
-// Unbind implements engine.Link.
-func (c *conn) Unbind() { c.bound, c.permit, c.trace.Hold = false, false, nil }
-
 // State implements engine.Link. An error that the server did not see, such as
 // an argument that cannot be encoded, leaves the transaction whole.
 func (c *conn) State() engine.State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	state := engine.State{Ended: c.closed || c.status == 'I', Left: !c.closed && c.status == 'I', First: c.refused}
+	state := engine.State{Ended: c.closed || c.status == 'I', Left: !c.closed && c.status == 'I', Finished: c.finished, First: c.refused}
+	if c.finished {
+		return state
+	}
 	if state.Ended || c.status == 'E' {
 		if c.first != nil {
 			state.First = c.first
@@ -255,7 +253,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	start := s.conn.trace.Begin(s.query)
 	raw, err := s.Stmt.QueryContext(ctx, args)
-	return s.conn.rows(ctx, s.query, args, start, raw, err)
+	return s.conn.rows(ctx, nil, s.query, args, start, raw, err)
 }
 
 // rows is a result that reports the errors of its rows.
@@ -263,6 +261,7 @@ type rows struct {
 	*stdlib.Rows
 	conn  *conn
 	ctx   context.Context
+	call  *engine.Call // nil where the statement is not a session's
 	query string
 	args  []driver.NamedValue
 	start time.Time
@@ -271,7 +270,7 @@ type rows struct {
 }
 
 // rows wraps what a query gave.
-func (c *conn) rows(ctx context.Context, query string, args []driver.NamedValue, start time.Time,
+func (c *conn) rows(ctx context.Context, call *engine.Call, query string, args []driver.NamedValue, start time.Time,
 	raw driver.Rows, err error,
 ) (driver.Rows, error) {
 	c.note(err)
@@ -279,7 +278,7 @@ func (c *conn) rows(ctx context.Context, query string, args []driver.NamedValue,
 		c.trace.End(ctx, query, args, start, -1, err)
 		return nil, err
 	}
-	return &rows{Rows: raw.(*stdlib.Rows), conn: c, ctx: ctx, query: query, args: args, start: start}, nil
+	return &rows{Rows: raw.(*stdlib.Rows), conn: c, ctx: ctx, call: call, query: query, args: args, start: start}, nil
 }
 
 // Next implements driver.Rows.
@@ -299,6 +298,7 @@ func (r *rows) Close() error {
 	if r.err == nil {
 		r.err = err
 	}
+	r.call.End()
 	r.conn.note(r.err)
 	r.conn.trace.End(r.ctx, r.query, r.args, r.start, r.count, r.err)
 	return err

@@ -19,7 +19,8 @@ import (
 // connector opens guarded connections. It is used by its pointer: fmt prints
 // that as an address, and the connector of pgx with the password.
 type connector struct {
-	opt *Options
+	opt     *Options
+	onBegin string // what a session runs first; "" is nothing
 
 	once sync.Once
 	pgx  driver.Connector

@@ -68,7 +68,7 @@ func (o *Options) config() (*pgx.ConnConfig, error) {
 	params, rest := o.sessionParams()
 	if o.Pooler {
 		// PgBouncer refuses startup parameters that it does not track, and 1.18 and
-		// older know no prepared statements; see Engine.OnBegin.
+		// older know no prepared statements; see Options.onBegin.
 		if o.Args["default_query_exec_mode"] == "" {
 			cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 		}

@@ -70,10 +70,10 @@ const replicaConnectTimeout = 2 * time.Second
 // nothing.
 func New(opt Options, replica *Options) *Engine {
 	most := max(opt.PoolSize+opt.MaxOverflow, 1)
-	e := &Engine{opt: &opt, connector: &connector{opt: &opt}, queue: engine.NewGate(most)}
+	e := &Engine{opt: &opt, connector: &connector{opt: &opt, onBegin: opt.onBegin()}, queue: engine.NewGate(most)}
 	if replica != nil {
 		replica.ConnectTimeout = min(replica.ConnectTimeout, replicaConnectTimeout)
-		e.replica, e.replicaQueue = &connector{opt: replica}, engine.NewGate(most)
+		e.replica, e.replicaQueue = &connector{opt: replica, onBegin: replica.onBegin()}, engine.NewGate(most)
 	}
 	return e
 }
@@ -168,13 +168,13 @@ func (e *Engine) Main() engine.Handle {
 	return h
 }
 
-// OnBegin implements engine.Engine. Behind a pooler the settings of a session
+// onBegin is what a session runs first. Behind a pooler the settings of a session
 // hold for a transaction.
-func (e *Engine) OnBegin() string {
-	if !e.opt.Pooler {
+func (o *Options) onBegin() string {
+	if !o.Pooler {
 		return ""
 	}
-	params, _ := e.opt.sessionParams()
+	params, _ := o.sessionParams()
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		list = append(list, fmt.Sprintf("set local %s = '%s'", name, strings.ReplaceAll(params[name], "'", "''")))

@@ -15,6 +15,8 @@ type call struct {
 	kept  *plan  // the cache's, nil where the text is run as it is
 	leave func() // gives the write gate back; nil where it was not taken
 	waits bool   // it may wait for another process's lock
+
+	statement *engine.Call // nil where it is not a session's
 }
 
 // end gives back what the call holds, after its statement ended with err.
@@ -23,6 +25,7 @@ func (k *call) end(c *conn, err error) {
 		c.cache.release(k.kept, err)
 	}
 	c.state.note(err)
+	k.statement.End()
 	if k.leave != nil {
 		k.leave()
 	}
@@ -31,7 +34,7 @@ func (k *call) end(c *conn, err error) {
 // enter lets a statement in: it refuses what has no transaction any more, fits
 // the arguments, queues a bare write, and finds the prepared statement.
 func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue, keep bool) (call, error) {
-	inTx, err := c.state.enter()
+	inTx, err := c.inTx()
 	if err == nil {
 		err = ctx.Err()
 	}

@@ -39,10 +39,10 @@ type conn struct {
 	engine *Engine
 	reader bool
 
-	bound  bool // a session has it
-	permit bool // and commits
-	loose  bool // a BEGIN came as a statement, and so may be open still
-	trace  engine.Tracer
+	bound bool // a session has it
+	open  *tx  // the session's transaction, nil before and after it
+	loose bool // a BEGIN came as a statement, and so may be open still
+	trace engine.Tracer
 
 	born  int64   // in nanoseconds
 	db    uintptr // for interrupts; 0 where it is not known
@@ -60,6 +60,7 @@ func (c *conn) guard(hooks sqlite.HookRegisterer) {
 
 // ExecContext implements driver.ExecerContext.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	ctx, _ = engine.Reveal(ctx)
 	call, err := c.enter(ctx, query, args, true)
 	if err != nil {
 		return nil, err
@@ -95,10 +96,12 @@ func (c *conn) exec(ctx context.Context, args []driver.NamedValue, call call, pr
 
 // QueryContext implements driver.QueryerContext.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	ctx, statement := engine.Reveal(ctx)
 	call, err := c.enter(ctx, query, args, true)
 	if err != nil {
 		return nil, err
 	}
+	call.statement = statement
 	return c.query(ctx, args, call, nil)
 }
 
@@ -156,7 +159,8 @@ func (c *conn) IsValid() bool {
 
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	if _, err := c.state.enter(); err != nil {
+	ctx, _ = engine.Reveal(ctx)
+	if _, err := c.inTx(); err != nil {
 		return nil, err
 	}
 	raw, err := c.rawConn.PrepareContext(ctx, query)
@@ -181,6 +185,18 @@ func (c *conn) Begin() (driver.Tx, error) {
 // connection that refuses writes. The driver itself ignores both the isolation
 // level and ReadOnly.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if c.bound {
+		return c.adopt()
+	}
+	t, err := c.begin(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// begin begins a transaction, of a session or not.
+func (c *conn) begin(ctx context.Context, opts driver.TxOptions) (*tx, error) {
 	if err := checkIsolation(sql.IsolationLevel(opts.Isolation)); err != nil {
 		return nil, err
 	}
@@ -212,17 +228,17 @@ func beginSQL(readOnly bool) string {
 	return "BEGIN IMMEDIATE"
 }
 
-// Bind implements engine.Link.
-func (c *conn) Bind(h *engine.Hold) { c.bound, c.permit, c.trace.Hold = true, false, h }
-
-// Permit implements engine.Link.
-func (c *conn) Permit() { c.permit = true }
-
-// Unbind implements engine.Link.
-func (c *conn) Unbind() { c.bound, c.permit, c.trace.Hold = false, false, nil }
-
 // State implements engine.Link.
 func (c *conn) State() engine.State { return c.state.read() }
+
+// inTx reports whether statements run in a transaction of ours, and refuses them
+// after its end.
+func (c *conn) inTx() (bool, error) {
+	if c.bound && c.open == nil {
+		return true, &engine.EndedError{First: c.state.read().First}
+	}
+	return c.state.enter()
+}
 
 // Forgive implements engine.Link.
 func (c *conn) Forgive() { c.state.forgive() }

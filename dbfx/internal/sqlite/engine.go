@@ -219,9 +219,6 @@ func (e *Engine) Renew() bool {
 	return !e.opt.Memory
 }
 
-// OnBegin implements engine.Engine.
-func (e *Engine) OnBegin() string { return "" }
-
 // Lag implements engine.Engine: there are no replicas.
 func (e *Engine) Lag(context.Context, engine.Execer) (time.Duration, error) { return 0, nil }
 

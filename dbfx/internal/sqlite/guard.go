@@ -23,12 +23,16 @@ type guard struct {
 	ending bool       // Commit or Rollback runs
 	ended  bool       // SQLite ended it
 	first  error      // the first failed statement
+
+	freed    bool // the session ends what adopted the transaction
+	finished bool // what adopted it was ended by its user
 }
 
 func (g *guard) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.active, g.ending, g.ended, g.first = true, false, false, nil
+	g.freed, g.finished = false, false
 }
 
 func (g *guard) close() {
@@ -83,7 +87,7 @@ func (g *guard) fail(err error) {
 func (g *guard) read() engine.State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return engine.State{Ended: g.active && g.ended, First: g.first}
+	return engine.State{Ended: g.active && g.ended || g.finished, Finished: g.finished, First: g.first}
 }
 
 func (g *guard) forgive() {

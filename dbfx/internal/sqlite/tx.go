@@ -3,8 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-
-	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // tx is a transaction that ends once, and says if SQLite ended it before.
@@ -21,10 +19,6 @@ func (t *tx) Commit() error {
 	if ended := t.conn.state.finish(); ended != nil {
 		_ = t.raw.Rollback() // a BEGIN of the user's may be open
 		return t.end(ended)
-	}
-	if t.conn.bound && !t.conn.permit {
-		_ = t.raw.Rollback()
-		return t.end(engine.ErrControl)
 	}
 	start := t.conn.trace.Begin("COMMIT")
 	err := t.raw.Commit()

@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// Call is one statement of a session, and the context under which database/sql
+// runs it. It is never done: database/sql would start a goroutine to watch it,
+// which costs more than a small query. The driver's connection watches the real
+// context, which Reveal finds, and ends the call when the statement has ended.
+type Call struct {
+	real    context.Context
+	release func() // ends what keeps the real context; nil where nothing does
+	ended   atomic.Bool
+}
+
+var _ context.Context = (*Call)(nil)
+
+// NewCall makes the call of a statement under ctx. release, unless it is nil, is
+// called once when the statement has ended.
+func NewCall(ctx context.Context, release func()) *Call {
+	return &Call{real: ctx, release: release}
+}
+
+// Deadline implements context.Context.
+func (c *Call) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Done implements context.Context.
+func (c *Call) Done() <-chan struct{} { return nil }
+
+// Err implements context.Context.
+func (c *Call) Err() error { return nil }
+
+type callKey struct{}
+
+// Value implements context.Context.
+func (c *Call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return c.real.Value(key)
+}
+
+// End says that the statement has ended and its rows are closed. It may be called
+// twice, and on a nil Call.
+func (c *Call) End() {
+	if c != nil && !c.ended.Swap(true) && c.release != nil {
+		c.release()
+	}
+}
+
+// Ended reports whether End was called.
+func (c *Call) Ended() bool { return c.ended.Load() }
+
+// Reveal returns the context that a statement's driver must watch, and its Call:
+// ctx itself and nil for a statement that is not a session's.
+func Reveal(ctx context.Context) (context.Context, *Call) {
+	if call, ok := ctx.(*Call); ok {
+		return call.real, call
+	}
+	if ctx.Done() != nil { // a Call and what was made of it have no Done
+		return ctx, nil
+	}
+	call, ok := ctx.Value(callKey{}).(*Call)
+	if !ok {
+		return ctx, nil
+	}
+	return revealed{ctx, call.real}, call
+}
+
+// revealed has the values of a context that an observer, such as otelsql, made of
+// a Call's, and the end of the real one.
+type revealed struct {
+	context.Context
+	real context.Context
+}
+
+// Deadline implements context.Context.
+func (r revealed) Deadline() (time.Time, bool) { return r.real.Deadline() }
+
+// Done implements context.Context.
+func (r revealed) Done() <-chan struct{} { return r.real.Done() }
+
+// Err implements context.Context.
+func (r revealed) Err() error { return r.real.Err() }

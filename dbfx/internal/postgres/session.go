@@ -1,0 +1,131 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+)
+
+// isolation is how PostgreSQL calls the levels of database/sql; snapshot is what
+// its repeatable read gives.
+var isolation = map[sql.IsolationLevel]pgx.TxIsoLevel{
+	sql.LevelDefault:         "",
+	sql.LevelReadUncommitted: pgx.ReadUncommitted,
+	sql.LevelReadCommitted:   pgx.ReadCommitted,
+	sql.LevelRepeatableRead:  pgx.RepeatableRead,
+	sql.LevelSnapshot:        pgx.RepeatableRead,
+	sql.LevelSerializable:    pgx.Serializable,
+}
+
+// Start implements engine.Link.
+func (c *conn) Start(ctx context.Context, h *engine.Hold, opts driver.TxOptions) error {
+	c.bound, c.open, c.freed, c.finished = true, nil, false, false
+	c.trace.Hold = h
+	h.Backend.Store(c.stdConn.Conn().PgConn().PID())
+	c.forget()
+	options := pgx.TxOptions{IsoLevel: isolation[sql.IsolationLevel(opts.Isolation)]}
+	query := "BEGIN"
+	if opts.ReadOnly {
+		options.AccessMode, query = pgx.ReadOnly, "BEGIN READ ONLY"
+	}
+	start := c.trace.Begin(query)
+	open, err := c.stdConn.Conn().BeginTx(ctx, options)
+	if err == nil && !opts.ReadOnly && c.demoted() {
+		err = driver.ErrBadConn // nothing has run: another connection will do
+	}
+	if first := c.connector.onBegin; err == nil && first != "" {
+		_, err = c.stdConn.Conn().Exec(ctx, first)
+	}
+	c.note(err)
+	c.trace.End(ctx, query, nil, start, 0, err)
+	if err != nil {
+		if open != nil {
+			_ = open.Rollback(ctx)
+		}
+		return err
+	}
+	c.open = open
+	return nil
+}
+
+// Commit implements engine.Link.
+func (c *conn) Commit(ctx context.Context) error {
+	open := c.open
+	c.open = nil
+	start := c.trace.Begin("COMMIT")
+	err := open.Commit(ctx)
+	c.trace.End(ctx, "COMMIT", nil, start, 0, err)
+	return err
+}
+
+// Rollback implements engine.Link.
+func (c *conn) Rollback(ctx context.Context) error {
+	open := c.open
+	if open == nil {
+		return nil
+	}
+	c.open = nil
+	start := c.trace.Begin("ROLLBACK")
+	err := open.Rollback(ctx)
+	c.trace.End(ctx, "ROLLBACK", nil, start, 0, err)
+	return err
+}
+
+// Note implements engine.Link.
+func (c *conn) Note(err error) { c.note(err) }
+
+// Free implements engine.Link.
+func (c *conn) Free() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.freed = true
+}
+
+// Unbind implements engine.Link.
+func (c *conn) Unbind() { c.bound, c.open, c.trace.Hold = false, nil, nil }
+
+// rollbackTimeout bounds a ROLLBACK that has no context.
+const rollbackTimeout = 5 * time.Second
+
+// adopt makes a transaction of the session's for a *sql.Tx.
+func (c *conn) adopt() (driver.Tx, error) {
+	if c.open == nil {
+		return nil, &engine.EndedError{First: c.State().First}
+	}
+	return adopted{c}, nil
+}
+
+// adopted is a session's transaction in the hands of a *sql.Tx. Its user does not
+// end the session with it: what he does not want is rolled back, and the session
+// says so.
+type adopted struct{ conn *conn }
+
+// Commit implements driver.Tx.
+func (a adopted) Commit() error {
+	if err := a.Rollback(); err != nil {
+		return err
+	}
+	return engine.ErrControl
+}
+
+// Rollback implements driver.Tx.
+func (a adopted) Rollback() error {
+	c := a.conn
+	c.mu.Lock()
+	freed := c.freed
+	if !freed {
+		c.finished = true
+	}
+	c.mu.Unlock()
+	if freed {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	defer cancel()
+	return c.Rollback(ctx)
+}
