@@ -15,7 +15,8 @@ import (
 //	fx.Provide(fx.Annotate(newObserver, fx.As(new(dbfx.Observer)), fx.ResultTags(`group:"dbfx.observers"`)))
 //
 // It is called on the goroutine of the statement, and so must be quick and safe
-// for concurrent use. Without observers nothing is measured.
+// for concurrent use. A panic of it is logged and changes nothing. Without
+// observers nothing is measured.
 type Observer interface {
 	ObserveStatement(ctx context.Context, e StatementEvent)
 	ObserveSession(ctx context.Context, e SessionEvent)

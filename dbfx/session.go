@@ -80,6 +80,11 @@ func (s *Session) PrepareContext(ctx context.Context, query string) (*sql.Stmt, 
 // run for an attempt or a savepoint that was rolled back, nor when the outcome
 // is unknown, nor in View. It is not durable: for what must happen write a row.
 // Its context has the values of Run's and no deadline.
+//
+// A panic of fn reaches the caller of Run once the other hooks have run: whoever
+// recovers it knows that the session is committed, as no hook runs before. Close
+// waits for hooks as it does for sessions, and takes nothing from a session that
+// has committed.
 func (s *Session) AfterCommit(fn func(ctx context.Context)) {
 	if fn == nil {
 		return
