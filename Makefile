@@ -65,8 +65,9 @@ bench: ## Run the benchmarks; BENCH=pattern chooses
 	cd bench && go test -run '^$$' -bench '$(BENCH)' ./...
 
 .PHONY: fuzz
-fuzz: ## Fuzz the URL parser for FUZZTIME
+fuzz: ## Fuzz the parsers of URLs and of statements for FUZZTIME each
 	go test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) ./dbfx/internal/dburl
+	go test -run '^$$' -fuzz FuzzCheckControl -fuzztime $(FUZZTIME) ./dbfx/internal/engine
 
 .PHONY: cover
 cover: ## Show the coverage of the library by all tests

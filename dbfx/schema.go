@@ -23,44 +23,61 @@ type Schema struct {
 // It runs them each time, so write CREATE TABLE IF NOT EXISTS. Several processes
 // may call it at once. It is an error if there is no .sql file: the file system
 // is then likely the wrong folder.
+//
+// A file with BEGIN, COMMIT or their like in it, such as a dump, is refused by its
+// name and line before anything runs: it would end in the middle of its own
+// transaction, and an error behind that would leave half of it.
 func (s *Schema) Init(ctx context.Context, ddl fs.FS) error {
 	if ddl == nil {
 		return errors.New("dbfx: schema: want a file system, got nil")
 	}
-	count := 0
-	err := fs.WalkDir(ddl, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || path.Ext(name) != ".sql" {
-			return err
-		}
-		count++
-		return s.runFile(ctx, ddl, name)
-	})
+	files, err := s.read(ddl)
 	if err != nil {
 		return fmt.Errorf("dbfx: schema: %w", err)
 	}
-	if count == 0 {
+	if len(files) == 0 {
 		return errors.New("dbfx: schema: want .sql files, got none")
+	}
+	for _, file := range files {
+		if err := s.run(ctx, file); err != nil {
+			return fmt.Errorf("dbfx: schema: %s: %w", file.name, err)
+		}
 	}
 	return nil
 }
 
-func (s *Schema) runFile(ctx context.Context, ddl fs.FS, name string) error {
-	script, err := fs.ReadFile(ddl, name)
-	if err != nil {
-		return err
-	}
-	text := strings.TrimPrefix(string(script), "\uFEFF") // a byte order mark
-	err = s.sessions.Run(ctx, func(ctx context.Context, tx *Session) error {
+// schemaFile is a file of SQL and its place in the file system.
+type schemaFile struct{ name, text string }
+
+// read reads all files in the order of their paths and checks them.
+func (s *Schema) read(ddl fs.FS) (files []schemaFile, err error) {
+	var refused []error
+	err = fs.WalkDir(ddl, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || path.Ext(name) != ".sql" {
+			return err
+		}
+		script, err := fs.ReadFile(ddl, name)
+		if err != nil {
+			return err
+		}
+		text := strings.TrimPrefix(string(script), "\uFEFF") // a byte order mark
+		if err := s.engine.CheckScript(text); err != nil {
+			refused = append(refused, fmt.Errorf("%s: %w; remove it, as each file runs in a transaction of its own", name, err))
+		}
+		files = append(files, schemaFile{name, text})
+		return nil
+	})
+	return files, errors.Join(append(refused, err)...)
+}
+
+func (s *Schema) run(ctx context.Context, file schemaFile) error {
+	return s.sessions.Run(ctx, func(ctx context.Context, tx *Session) error {
 		if err := s.engine.LockSchema(ctx, tx); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, text) // without arguments, so several statements may stand in it
+		_, err := tx.ExecContext(ctx, file.text) // without arguments, so several statements may stand in it
 		return err
-	}, Durable(), Name("schema "+name))
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
+	}, Durable(), Name("schema "+file.name))
 }
 
 // DropAll drops every table, view, sequence and type of the current schema, with

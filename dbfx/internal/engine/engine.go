@@ -42,6 +42,9 @@ type Engine interface {
 	Savepoint(name string, readOnly bool) Savepoint
 	// SupportsIsolation refuses a level that the database does not have.
 	SupportsIsolation(level sql.IsolationLevel) error
+	// CheckScript refuses, with a *ControlError, a text that would begin or end the
+	// transaction that it runs in.
+	CheckScript(text string) error
 	// DropAll drops every object of the current schema.
 	DropAll(ctx context.Context, tx Execer) error
 	// Backup copies the database that the driver's connection conn reads.

@@ -79,7 +79,11 @@ func (c *conn) control(query string) error {
 	if c.open == nil {
 		return &engine.EndedError{First: c.State().First}
 	}
-	err := engine.CheckControl(query)
+	rules := engine.PostgreSQL
+	if c.stdConn.Conn().PgConn().ParameterStatus("standard_conforming_strings") == "off" {
+		rules = engine.PostgreSQLBackslash
+	}
+	err := rules.CheckControl(query)
 	if err != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()

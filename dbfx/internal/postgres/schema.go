@@ -15,6 +15,10 @@ func (e *Engine) LockSchema(ctx context.Context, tx engine.Execer) error {
 	return err
 }
 
+// CheckScript implements engine.Engine. A server with standard_conforming_strings
+// off reads strings otherwise, which a connection knows and checks again.
+func (e *Engine) CheckScript(text string) error { return engine.PostgreSQL.CheckControl(text) }
+
 // drops lists a DROP for each object of the current schema that no extension
 // owns. IF EXISTS and CASCADE, as each may have gone with one before it.
 const drops = `

@@ -52,7 +52,7 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 		return call{}, err
 	}
 	if c.bound && kept == nil {
-		if err := engine.CheckControl(query); err != nil {
+		if err := engine.SQLite.CheckControl(query); err != nil {
 			c.state.fail(err) // whoever asked for a ROLLBACK must not get a commit
 			return call{}, err
 		}

@@ -199,6 +199,9 @@ func (e *Engine) Savepoint(name string, _ bool) engine.Savepoint {
 	}
 }
 
+// CheckScript implements engine.Engine.
+func (e *Engine) CheckScript(text string) error { return engine.SQLite.CheckControl(text) }
+
 // SupportsIsolation implements engine.Engine.
 func (e *Engine) SupportsIsolation(level sql.IsolationLevel) error { return checkIsolation(level) }
 
