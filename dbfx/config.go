@@ -69,7 +69,13 @@ type Config struct {
 	MaxOverflow int
 
 	// PoolTimeout is the longest wait of Run and View for a connection. 0 waits
-	// as long as the caller's context allows. Defaults to 30 seconds.
+	// as long as the caller's context allows.
+	//
+	// It does not bound a query on the *sql.DB itself, which waits for a connection
+	// as long as its own context allows: at a full pool such a query inside Run waits
+	// for the connection that the Run holds. Use the Session there.
+	//
+	// Defaults to 30 seconds.
 	// Environment: POOL_TIMEOUT, in seconds ("30") or as a Go duration ("1m").
 	PoolTimeout time.Duration
 
