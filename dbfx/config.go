@@ -91,7 +91,8 @@ type Config struct {
 
 	// PoolPrePing says when a PostgreSQL connection is pinged before its use: auto,
 	// after a second of idling or when its socket has something to say; always,
-	// which costs a round trip; or off. Defaults to auto. Environment: POOL_PRE_PING.
+	// which costs a round trip; or off. Defaults to auto. Environment: POOL_PRE_PING,
+	// where SQLAlchemy's true is auto and its false is off.
 	PoolPrePing PrePing
 
 	// Pooler is transaction where PgBouncer in transaction mode, or its like, stands
@@ -135,7 +136,8 @@ type Config struct {
 	SQLiteMaxConns int
 
 	// SQLiteBusyTimeout is how long a statement waits for another process's
-	// lock. Defaults to 5 seconds. Environment: SQLITE_BUSY_TIMEOUT.
+	// lock; the timeout of a SQLite URL wins. Defaults to 5 seconds. Environment:
+	// SQLITE_BUSY_TIMEOUT.
 	SQLiteBusyTimeout time.Duration
 
 	// SQLiteCacheMB is the page cache of one connection in MiB; the memory taken

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/kelseyhightower/envconfig"
+
+	"github.com/sergas/dbkit/dbfx/internal/dburl"
 )
 
 // LoadConfig reads the environment and validates it. Its error lists every
@@ -91,8 +93,29 @@ func load(name string) (loaded, error) {
 		}
 		out.settings = append(out.settings, Setting{Variable: variable, Value: s.show(&out.config), Source: source})
 	}
+	out.showURL(variables["DATABASE_URL"])
 	list = append(list, out.config.validate(func(name string) string { return variables[name] })...)
 	return out, joinFaults(list)
+}
+
+// inURL are the settings that an argument of the URL overrides.
+var inURL = map[string]string{
+	"DATABASE_SSLMODE": "sslmode", "DATABASE_APPLICATION_NAME": "application_name", "CONNECT_TIMEOUT": "connect_timeout",
+	"SQLITE_BUSY_TIMEOUT": "timeout",
+}
+
+// showURL shows what the URL sets as it is in force, and where it came from.
+func (l *loaded) showURL(variable string) {
+	loc, err := dburl.Parse(strings.TrimSpace(l.config.DatabaseURL.Reveal()))
+	if err != nil {
+		return // validate says so
+	}
+	for i, s := range settings {
+		text, scratch := loc.Args[inURL[s.name]], l.config
+		if text != "" && s.read(&scratch, text) == nil {
+			l.settings[i].Value, l.settings[i].Source = s.show(&scratch), variable
+		}
+	}
 }
 
 // lookup returns the variable that sets s, and its text: "" when it is unset or

@@ -2,10 +2,12 @@ package dbfx
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +62,11 @@ func TestLoadConfig_ReadsEveryForm(t *testing.T) {
 		{"SQL_ECHO", "on", func(c Config) bool { return c.SQLEcho }},
 		{"SQL_SLOW_THRESHOLD", "0.25", func(c Config) bool { return c.SQLSlowThreshold == 250*time.Millisecond }},
 		{"SQLITE_FILE_MODE", "0o660", func(c Config) bool { return c.SQLiteFileMode == 0o660 }},
+		{"POOL_PRE_PING", "True", func(c Config) bool { return c.PoolPrePing == PrePingAuto }},
+		{"POOL_PRE_PING", "false", func(c Config) bool { return c.PoolPrePing == PrePingOff }},
+		{"POOL_PRE_PING", "0", func(c Config) bool { return c.PoolPrePing == PrePingOff }},
+		{"POOL_PRE_PING", "Always", func(c Config) bool { return c.PoolPrePing == PrePingAlways }},
+		{"POOLER", "false", func(c Config) bool { return c.Pooler == PoolerOff }},
 		{"SQLITE_SYNCHRONOUS", "FULL", func(c Config) bool { return c.SQLiteSynchronous == "full" }},
 		{"DATABASE_PASSWORD", " s p ", func(c Config) bool { return c.Password.Reveal() == " s p " && c.Dialect() == Postgres }},
 		{"DATABASE_URL", "mysql://u:hunter2@h/d", func(c Config) bool { return c.Dialect() == SQLite }},
@@ -89,6 +96,7 @@ func TestLoadConfig_RefusesAndNamesTheVariable(t *testing.T) {
 		{"DATABASE_SSLMODE", "enable"}, {"DATABASE_PATH", "./data/"}, {"DATABASE_PATH", "file:a.db?mode=ro"},
 		{"TOKEN_PERSISTENCE_ENABLED", "maybe"}, {"SQL_ECHO", "2"}, {"SQL_ECHO_PARAMS", "si"},
 		{"SQL_SLOW_THRESHOLD", "-1"}, {"DATABASE_MIGRATION_URL", "postgresql://h/d"}, {"DATABASE_REPLICA_URL", "postgresql://h/d"},
+		{"POOLER", "true"}, {"POOL_PRE_PING", "maybe"}, {"SQLITE_SYNCHRONOUS", "false"}, {"DATABASE_SSLMODE", "false"},
 		{"SQLITE_MAX_CONNS", "-1"}, {"SQLITE_BUSY_TIMEOUT", "99999999999"}, {"SQLITE_CACHE_MB", "0"},
 		{"SQLITE_SYNCHRONOUS", "off"}, {"SQLITE_FILE_MODE", "0999"}, {"SQLITE_FILE_MODE", "0400"}, {"SQLITE_FILE_MODE", "0777"},
 	}
@@ -225,5 +233,43 @@ func TestExplain_SaysWhereEachValueCameFrom(t *testing.T) {
 		if got[w.Variable] != w {
 			t.Errorf("got %v, want %v", got[w.Variable], w)
 		}
+	}
+}
+
+func TestExplain_ShowsWhatTheURLOverrides(t *testing.T) {
+	tests := []struct{ url, variable, value string }{
+		{"sqlite:///a.db?timeout=0.25", "SQLITE_BUSY_TIMEOUT", "250ms"},
+		{"postgresql://h/d?ssl=require", "DATABASE_SSLMODE", "require"},
+		{"postgresql://h/d?timeout=3", "CONNECT_TIMEOUT", "3s"},
+		{"postgresql://h/d?application_name=x", "DATABASE_APPLICATION_NAME", "x"},
+	}
+	for _, tt := range tests {
+		setEnvironment(t, map[string]string{"DATABASE_URL": tt.url, tt.variable: "7s"})
+		if tt.variable == "DATABASE_SSLMODE" {
+			t.Setenv(tt.variable, "disable")
+		}
+		list, err := Explain("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := Setting{tt.variable, tt.value, "DATABASE_URL"}
+		if !slices.Contains(list, want) {
+			t.Errorf("%s: want %v in %v", tt.url, want, list)
+		}
+	}
+}
+
+func TestConfig_TheURLsTimeoutIsTheBusyTimeout(t *testing.T) {
+	t.Parallel()
+	cfg := DefaultConfig()
+	cfg.DatabaseURL = NewSecret("sqlite+aiosqlite:///" + t.TempDir() + "/a.db?timeout=0.25&check_same_thread=False")
+	d, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close(context.Background()) }()
+	var ms int
+	if err := d.DB().QueryRowContext(t.Context(), "pragma busy_timeout").Scan(&ms); err != nil || ms != 250 {
+		t.Errorf("got %d, %v", ms, err)
 	}
 }

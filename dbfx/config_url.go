@@ -2,6 +2,7 @@ package dbfx
 
 import (
 	"strings"
+	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/dburl"
 )
@@ -46,6 +47,16 @@ func (c Config) SQLAlchemyURL(async bool) string {
 		return ""
 	}
 	return loc.SQLAlchemyURL(async)
+}
+
+// busyTimeout is SQLITE_BUSY_TIMEOUT, unless the URL has Python's timeout.
+func (c Config) busyTimeout() time.Duration {
+	loc, err := c.location()
+	if err != nil || loc.Dialect != dburl.SQLite || loc.Args["timeout"] == "" {
+		return c.SQLiteBusyTimeout
+	}
+	d, _ := parseDuration(loc.Args["timeout"])
+	return d
 }
 
 // location reads c; it touches nothing outside.

@@ -79,7 +79,7 @@ func newSQLite(cfg Config, loc dburl.Location, trace *engine.Trace, prefix strin
 		Setting:        prefix + "DATABASE_PATH",
 		FileMode:       cfg.SQLiteFileMode,
 		MaxConns:       cfg.SQLiteMaxConns,
-		BusyTimeout:    cfg.SQLiteBusyTimeout,
+		BusyTimeout:    cfg.busyTimeout(),
 		StatementCache: cfg.SQLiteStatementCache,
 		Pragmas:        cfg.pragmas(),
 		ReadPragmas:    cfg.readPragmas(),

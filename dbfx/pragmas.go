@@ -14,7 +14,7 @@ import (
 // read through all of them, it costs SQLITE_MAX_CONNS × SQLITE_CACHE_MB, and up
 // to twice that with modernc's allocator: 121 MB for one cache of 64 MB.
 func (c Config) pragmas() []sqlite.Pragma {
-	wait := strconv.FormatInt(c.SQLiteBusyTimeout.Milliseconds(), 10)
+	wait := strconv.FormatInt(c.busyTimeout().Milliseconds(), 10)
 	journal, synchronous := "wal", "1"
 	if c.inMemory() {
 		journal = "memory"

@@ -36,7 +36,8 @@ func secret(name string, field func(*Config) *Secret) setting {
 }
 
 // choice is a setting with a closed list of values; an empty one among them is
-// no word that a person would write, and is not shown.
+// no word that a person would write, and is not shown. Off is also read as false:
+// YAML makes false of an off without quotes.
 func choice[T ~string](name string, s scope, allowed []T, field func(*Config) *T) setting {
 	words := make([]string, 0, len(allowed))
 	for _, a := range allowed {
@@ -52,9 +53,39 @@ func choice[T ~string](name string, s scope, allowed []T, field func(*Config) *T
 	}
 	return setting{
 		name: name, scope: s, check: check,
-		read: func(c *Config, text string) error { *field(c) = T(strings.ToLower(text)); return nil },
+		read: func(c *Config, text string) error {
+			value := T(strings.ToLower(text))
+			if on, ok := truth(text); ok && !on && slices.Contains(allowed, "off") {
+				value = "off"
+			}
+			*field(c) = value
+			return nil
+		},
 		show: func(c *Config) string { return string(*field(c)) },
 	}
+}
+
+// alsoTrue makes of a choice one that takes SQLAlchemy's True for value.
+func alsoTrue(value string, s setting) setting {
+	read := s.read
+	s.read = func(c *Config, text string) error {
+		if on, ok := truth(text); ok && on {
+			text = value
+		}
+		return read(c, text)
+	}
+	return s
+}
+
+// truth reads pydantic's words.
+func truth(text string) (on, ok bool) {
+	switch strings.ToLower(text) {
+	case "1", "true", "t", "yes", "y", "on":
+		return true, true
+	case "0", "false", "f", "no", "n", "off":
+		return false, true
+	}
+	return false, false
 }
 
 func whole(name string, s scope, least, most int, field func(*Config) *int) setting {
@@ -124,14 +155,11 @@ func parseDuration(text string) (time.Duration, bool) {
 
 func flag(name string, s scope, field func(*Config) *bool) setting {
 	read := func(c *Config, text string) error {
-		switch strings.ToLower(text) { // pydantic's words
-		case "1", "true", "t", "yes", "y", "on":
-			*field(c) = true
-		case "0", "false", "f", "no", "n", "off":
-			*field(c) = false
-		default:
+		on, ok := truth(text)
+		if !ok {
 			return wanted("true or false", text)
 		}
+		*field(c) = on
 		return nil
 	}
 	return setting{name: name, scope: s, read: read, check: noCheck,

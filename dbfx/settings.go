@@ -45,7 +45,7 @@ var settings = []setting{
 	duration("POOL_TIMEOUT", 0, func(c *Config) *time.Duration { return &c.PoolTimeout }),
 	duration("POOL_RECYCLE", Forever, func(c *Config) *time.Duration { return &c.PoolRecycle }),
 	whole("POOL_RECYCLE_JITTER", tuning, 0, 100, func(c *Config) *int { return &c.PoolRecycleJitter }),
-	choice("POOL_PRE_PING", tuning, []PrePing{PrePingAuto, PrePingAlways, PrePingOff}, func(c *Config) *PrePing { return &c.PoolPrePing }),
+	alsoTrue("auto", choice("POOL_PRE_PING", tuning, []PrePing{PrePingAuto, PrePingAlways, PrePingOff}, func(c *Config) *PrePing { return &c.PoolPrePing })),
 	choice("POOLER", tuning, []Pooler{PoolerOff, PoolerTransaction}, func(c *Config) *Pooler { return &c.Pooler }),
 	duration("STATEMENT_TIMEOUT", 0, func(c *Config) *time.Duration { return &c.StatementTimeout }),
 	duration("LOCK_TIMEOUT", 0, func(c *Config) *time.Duration { return &c.LockTimeout }),

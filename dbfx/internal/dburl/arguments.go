@@ -109,6 +109,39 @@ func (l *Location) translate(arg argument) error {
 	return fmt.Errorf("unsupported argument %q", arg.key)
 }
 
+// translateSQLite takes over one argument of Python's sqlite3 and aiosqlite. A
+// blank value is dropped, as SQLAlchemy does.
+func (l *Location) translateSQLite(arg argument) error {
+	switch arg.key {
+	case "mode":
+		if arg.value != "memory" {
+			return named(arg.key, errors.New("want memory; a file is opened to read and write, and made if it is missing"))
+		}
+		l.Path = Memory
+	case "timeout":
+		if arg.value == "" {
+			return nil
+		}
+		seconds, err := positive(arg.value)
+		if err != nil {
+			return named(arg.key, err)
+		}
+		return l.set(argument{arg.key, strconv.FormatFloat(seconds, 'f', -1, 64)})
+	case "check_same_thread", "uri":
+		if !slices.Contains(booleans, strings.ToLower(arg.value)) {
+			return named(arg.key, errors.New("want true or false"))
+		}
+	case "cache": // shared or private: only a database in memory has one to share
+	default:
+		return fmt.Errorf("unsupported argument %q; the SQLITE_ settings hold what can be set", arg.key)
+	}
+	return nil
+}
+
+// booleans are SQLAlchemy's words. What they say here is so anyway: connections
+// are not bound to threads, and the path is no URI.
+var booleans = []string{"", "true", "yes", "on", "y", "t", "1", "false", "no", "off", "n", "f", "0"}
+
 func named(key string, err error) error {
 	if err == nil {
 		return nil
@@ -122,6 +155,9 @@ func (l *Location) set(arg argument) error {
 	}
 	if old, ok := l.Args[arg.key]; ok && old != arg.value {
 		return fmt.Errorf("argument %q is given twice", arg.key)
+	}
+	if l.Args == nil {
+		l.Args = map[string]string{}
 	}
 	l.Args[arg.key] = arg.value
 	return nil

@@ -28,7 +28,7 @@ type Location struct {
 	User     string
 	Password string
 	Database string
-	Args     map[string]string // by libpq's name, or pgx's where libpq has none
+	Args     map[string]string // by libpq's name, or pgx's where libpq has none; SQLite: timeout, in seconds
 
 	Path string // SQLite; Memory for a database in memory
 }
@@ -168,13 +168,8 @@ func parseSQLite(rest string) (Location, error) {
 		return loc, err
 	}
 	for _, arg := range query {
-		switch {
-		case arg.key == "mode" && arg.value == "memory":
-			loc.Path = Memory
-		case arg.key == "uri", arg.key == "cache", arg.key == "check_same_thread":
-			// They tell Python's driver what is always so here.
-		default:
-			return loc, fmt.Errorf("unsupported argument %q; the SQLITE_ settings hold what can be set", arg.key)
+		if err := loc.translateSQLite(arg); err != nil {
+			return loc, err
 		}
 	}
 	if loc.Path == "" {

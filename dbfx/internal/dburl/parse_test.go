@@ -20,7 +20,7 @@ func flat(l Location) string {
 		hosts = append(hosts, text)
 	}
 	if l.Dialect == SQLite {
-		return "sqlite|" + l.Path + "|" + l.Unknown
+		return "sqlite|" + l.Path + "|" + l.Unknown + l.Args["timeout"]
 	}
 	args, _ := json.Marshal(l.Args)
 	return strings.Join([]string{l.User, l.Password, strings.Join(hosts, ","), l.Database, string(args)}, "|")
@@ -60,6 +60,10 @@ func TestParse(t *testing.T) {
 		{"sqlite+pysqlite:////var/lib/a.db", `sqlite|/var/lib/a.db|`},
 		{"sqlite:///my%20file%3F.db?check_same_thread=false", `sqlite|my file?.db|`},
 		{"sqlite:///file:shared?mode=memory&cache=shared&uri=true", `sqlite|:memory:|`},
+		{"sqlite:///a.db?timeout=30&check_same_thread=False&uri=true", `sqlite|a.db|30`},
+		{"sqlite:///a.db?timeout=0", `sqlite|a.db|0`},
+		{"sqlite:///a.db?timeout=2.50&timeout=2.5", `sqlite|a.db|2.5`},
+		{"sqlite:///a.db?timeout=", `sqlite|a.db|`},
 		{"mysql://ada:x@db/t?a=b", `sqlite||mysql`},
 		{"oracle+cx://ada:x@db/t", `sqlite||oracle+cx`},
 	}
@@ -115,6 +119,12 @@ func TestParse_RefusesWithoutShowingThePassword(t *testing.T) {
 		{"", "scheme"},
 		{"sqlite://hunter2.db", "sqlite:///"},
 		{"sqlite:///a.db?hunter3=1", "SQLITE_"},
+		{"sqlite:///a.db?timeout=hunter2", "timeout"},
+		{"sqlite:///a.db?timeout=-1", "timeout"},
+		{"sqlite:///a.db?timeout=NaN", "timeout"},
+		{"sqlite:///a.db?timeout=1&timeout=2", "twice"},
+		{"sqlite:///a.db?check_same_thread=hunter2", "check_same_thread"},
+		{"sqlite:///a.db?mode=ro", "mode"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.give, func(t *testing.T) {
@@ -138,7 +148,7 @@ func TestParse_RefusesWithoutShowingThePassword(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"postgresql+asyncpg://u:p@h/db?ssl=require", "postgresql://u:pa/ss@h:6432/db", "postgresql://u:p@a:1,b:2/db",
-		"postgresql://u:p@/db?host=a:1&host=b:2", "postgres://%2Fvar%2Frun/db", "sqlite:///a%3Fb.db", "sqlite://",
+		"postgresql://u:p@/db?host=a:1&host=b:2", "postgres://%2Fvar%2Frun/db", "sqlite:///a%3Fb.db", "sqlite://", "sqlite:///a?timeout=1e-7",
 		"postgresql://u:p@ss@h/db", `postgresql://h/d?server_settings={"a":"b c"}`, "postgresql://[::1]:1/d?options=-c+a%3Db",
 		"sqlite:/// \u0085", "postgresql:///?host=,&port=,", "postgresql://:1", "postgresql://u@h?port=1&host=[::1]", "postgres://:",
 	} {

@@ -7,12 +7,11 @@ import (
 	"strings"
 )
 
-// URL returns l in the form of Go's tools and psql:
-// postgres://user:password@host:port/name?sslmode=… or sqlite:///path. It holds
-// the password.
+// URL returns l with every argument, in pgx's form for PostgreSQL and in
+// SQLAlchemy's for SQLite. Parse reads it back. It holds the password.
 func (l Location) URL() string {
 	if l.Dialect == SQLite {
-		return "sqlite:///" + quotePath(l.Path)
+		return l.renderSQLite("sqlite")
 	}
 	return l.render("postgres://", l.hostArgs(), l.Args)
 }
@@ -24,9 +23,9 @@ func (l Location) URL() string {
 func (l Location) SQLAlchemyURL(async bool) string {
 	switch {
 	case l.Dialect == SQLite && async:
-		return "sqlite+aiosqlite:///" + quotePath(l.Path)
+		return l.renderSQLite("sqlite+aiosqlite")
 	case l.Dialect == SQLite:
-		return "sqlite:///" + quotePath(l.Path)
+		return l.renderSQLite("sqlite")
 	case async:
 		return l.render("postgresql+asyncpg://", l.asyncpgHosts(), l.asyncpgArgs())
 	}
@@ -35,6 +34,15 @@ func (l Location) SQLAlchemyURL(async bool) string {
 		delete(args, key)
 	}
 	return l.render("postgresql://", l.hostArgs(), args)
+}
+
+// renderSQLite writes a SQLite URL. Its one argument has Python's name.
+func (l Location) renderSQLite(scheme string) string {
+	url := scheme + ":///" + quotePath(l.Path)
+	if seconds := l.Args["timeout"]; seconds != "" {
+		url += "?timeout=" + seconds
+	}
+	return url
 }
 
 // render writes a PostgreSQL URL. hosts are the arguments that name the hosts;

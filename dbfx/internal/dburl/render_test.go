@@ -25,6 +25,7 @@ func TestLocation_URLsForOtherTools(t *testing.T) {
 		},
 		{"sqlite:///./data/a b.db", "sqlite:///./data/a b.db", "sqlite+aiosqlite:///./data/a b.db", "sqlite:///./data/a b.db"},
 		{"sqlite:////var/a%3Fb%25.db", "sqlite:////var/a%3Fb%25.db", "sqlite+aiosqlite:////var/a%3Fb%25.db", "sqlite:////var/a%3Fb%25.db"},
+		{"sqlite:///a.db?timeout=2.50&check_same_thread=0", "sqlite:///a.db?timeout=2.5", "sqlite+aiosqlite:///a.db?timeout=2.5", "sqlite:///a.db?timeout=2.5"},
 		{"sqlite://", "sqlite:///:memory:", "sqlite+aiosqlite:///:memory:", "sqlite:///:memory:"},
 	}
 	for _, tt := range tests {
