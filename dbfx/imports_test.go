@@ -32,7 +32,7 @@ func imports(t *testing.T, dir string, fn func(file, path string)) {
 
 func TestImports_GoOneWay(t *testing.T) {
 	t.Parallel()
-	fxFiles := map[string]bool{"module.go": true, "provide.go": true, "lifecycle.go": true}
+	fxFiles := map[string]bool{"module.go": true, "provide.go": true, "lifecycle.go": true, "migrate/module.go": true}
 	seen := 0
 	imports(t, ".", func(file, path string) {
 		switch {
@@ -41,6 +41,10 @@ func TestImports_GoOneWay(t *testing.T) {
 			if !fxFiles[file] {
 				t.Errorf("%s imports Fx; only module.go, provide.go and lifecycle.go may", file)
 			}
+		case strings.HasPrefix(path, "github.com/pressly/") && !strings.HasPrefix(file, "migrate/"):
+			t.Errorf("%s imports %s; who has no migrations must not link goose", file, path)
+		case strings.HasSuffix(path, "/dbfx/migrate") && !strings.HasPrefix(file, "migrate/") && !strings.HasPrefix(file, "cli/"):
+			t.Errorf("%s imports %s", file, path)
 		case strings.HasPrefix(path, "github.com/jackc/") && !strings.HasPrefix(file, "internal/postgres/"),
 			strings.HasPrefix(path, "modernc.org/") && !strings.HasPrefix(file, "internal/sqlite/"):
 			t.Errorf("%s imports %s; a driver is its engine's", file, path)

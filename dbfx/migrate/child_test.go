@@ -1,0 +1,5 @@
+package migrate_test
+
+const childEnv = "DBFX_MIGRATE_CHILD"
+
+func child() {}

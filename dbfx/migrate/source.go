@@ -1,0 +1,237 @@
+package migrate
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/sergas/dbkit/dbfx"
+)
+
+// migration is one file or one Go migration.
+type migration struct {
+	version  int64
+	file     string // its path in the file system, or the name of a Go migration
+	script   script // zero for Go
+	code     *Go    // nil for SQL
+	checksum string // "" for Go
+}
+
+// statements returns those of a direction.
+func (m *migration) statements(up bool) []statement {
+	if up {
+		return m.script.up
+	}
+	return m.script.down
+}
+
+// noTx reports whether the migration wants no transaction.
+func (m *migration) noTx(up bool) bool {
+	switch {
+	case m.code == nil:
+		return m.script.noTx
+	case up:
+		return m.code.UpDB != nil
+	}
+	return m.code.DownDB != nil
+}
+
+// reversible reports whether there is a way down.
+func (m *migration) reversible() bool {
+	if m.code != nil {
+		return m.code.Down != nil || m.code.DownDB != nil
+	}
+	return len(m.script.down) > 0
+}
+
+// source is where migrations come from. It reads them once, when they are first
+// needed.
+type source struct {
+	fsys fs.FS
+	opt  options
+
+	seen seen
+
+	mu     sync.Mutex
+	loaded map[dbfx.Dialect]*catalog
+}
+
+// catalog is what a source has for one engine.
+type catalog struct {
+	fsys fs.FS // its root holds the files
+	list []*migration
+}
+
+func newSource(fsys fs.FS, opts []Option) *source {
+	s := &source{fsys: fsys, opt: defaults(), loaded: map[dbfx.Dialect]*catalog{}}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&s.opt)
+		}
+	}
+	return s
+}
+
+// catalog reads the migrations for an engine.
+func (s *source) catalog(dialect dbfx.Dialect) (*catalog, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.loaded[dialect]; c != nil {
+		return c, nil
+	}
+	if err := s.opt.check(); err != nil {
+		return nil, err
+	}
+	c, err := readCatalog(s.fsys, dialect, s.opt.code)
+	if err != nil {
+		return nil, err
+	}
+	s.loaded[dialect] = c
+	return c, nil
+}
+
+func readCatalog(fsys fs.FS, dialect dbfx.Dialect, code []Go) (*catalog, error) {
+	if fsys == nil {
+		return nil, errors.New("dbfx: migrate: want a file system, got nil")
+	}
+	root, err := root(fsys, dialect)
+	if err != nil {
+		return nil, err
+	}
+	c := &catalog{fsys: root}
+	names, err := fs.Glob(root, "*.sql")
+	if err != nil {
+		return nil, fmt.Errorf("dbfx: migrate: %w", err)
+	}
+	for _, name := range names {
+		m, err := readFile(root, name)
+		if err != nil {
+			return nil, err
+		}
+		c.list = append(c.list, m)
+	}
+	for _, g := range code {
+		if err := g.check(); err != nil {
+			return nil, err
+		}
+		c.list = append(c.list, &migration{version: g.Version, file: g.name(), code: &g})
+	}
+	if len(c.list) == 0 {
+		return nil, errors.New("dbfx: migrate: want .sql files such as 00001_name.sql, got none")
+	}
+	slices.SortFunc(c.list, func(a, b *migration) int { return int(min(max(a.version-b.version, -1), 1)) })
+	for i := 1; i < len(c.list); i++ {
+		if a, b := c.list[i-1], c.list[i]; a.version == b.version {
+			return nil, fmt.Errorf("dbfx: migrate: %s and %s have the same version", a.file, b.file)
+		}
+	}
+	return c, nil
+}
+
+// root finds the folder that holds the files: the folder of the engine, where
+// there are such; the root; or the only folder in it, which is what go:embed
+// without fs.Sub makes.
+func root(fsys fs.FS, dialect dbfx.Dialect) (fs.FS, error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return nil, fmt.Errorf("dbfx: migrate: %w", err)
+	}
+	var files, folders []string
+	for _, e := range entries {
+		switch {
+		case e.IsDir():
+			folders = append(folders, e.Name())
+		case path.Ext(e.Name()) == ".sql":
+			files = append(files, e.Name())
+		}
+	}
+	engines := map[dbfx.Dialect][]string{dbfx.Postgres: {"postgresql", "postgres"}, dbfx.SQLite: {"sqlite", "sqlite3"}}
+	own, split := "", false
+	for engine, names := range engines {
+		for _, name := range names {
+			if slices.Contains(folders, name) {
+				split = true
+				if engine == dialect {
+					own = name
+				}
+			}
+		}
+	}
+	switch {
+	case split && len(files) > 0:
+		return nil, fmt.Errorf("dbfx: migrate: %s stands beside the folders of the engines; move it into each", files[0])
+	case split && own == "":
+		return nil, fmt.Errorf("dbfx: migrate: there is no folder %q", dialect)
+	case split:
+		return fs.Sub(fsys, own)
+	case len(files) == 0 && len(folders) == 1:
+		below, err := fs.Sub(fsys, folders[0])
+		if err != nil {
+			return nil, fmt.Errorf("dbfx: migrate: %w", err)
+		}
+		return root(below, dialect)
+	}
+	return fsys, nil
+}
+
+// readFile reads one file. goose leaves out a file without a number in silence;
+// here it is an error.
+func readFile(fsys fs.FS, name string) (*migration, error) {
+	version, err := goose.NumericComponent(name)
+	if err != nil {
+		return nil, fmt.Errorf("dbfx: migrate: %s: want a name such as 00001_name.sql", name)
+	}
+	text, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("dbfx: migrate: %w", err)
+	}
+	m := &migration{version: version, file: name, checksum: checksum(string(text))}
+	if m.script, err = parse(string(text)); err != nil {
+		fault := &Error{File: name, Up: true, Err: err}
+		if at := (*parseError)(nil); errors.As(err, &at) {
+			fault.Line = at.line
+		}
+		return nil, fault
+	}
+	return m, nil
+}
+
+// checksum does not see how lines end: Git may change that.
+func checksum(text string) string {
+	sum := sha256.Sum256([]byte(strings.ReplaceAll(text, "\r\n", "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+// latest is the newest version of the catalog.
+func (c *catalog) latest() int64 { return c.list[len(c.list)-1].version }
+
+// find returns the migration of a version, or nil.
+func (c *catalog) find(version int64) *migration {
+	for _, m := range c.list {
+		if m.version == version {
+			return m
+		}
+	}
+	return nil
+}
+
+// gooseMigrations are the Go migrations as goose takes them. What runs without a
+// transaction gets db, not the one connection that goose is given.
+func (c *catalog) gooseMigrations(db *sql.DB) []*goose.Migration {
+	var list []*goose.Migration
+	for _, m := range c.list {
+		if m.code != nil {
+			list = append(list, goose.NewGoMigration(m.version, gooseFunc(m.code.Up, m.code.UpDB, db), gooseFunc(m.code.Down, m.code.DownDB, db)))
+		}
+	}
+	return list
+}
