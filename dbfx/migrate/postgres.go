@@ -67,10 +67,13 @@ func (r *pgRules) key() string {
 }
 
 // settings are those of a migration: it waits for locks only so long, and for
-// itself as long as it must.
+// itself as long as it must. A server before 14 has no client_connection_check_interval,
+// and one on Windows refuses it; without it a backend sees that its client is gone
+// only at the end of the statement, and holds the lock until then.
 func (r *pgRules) settings(scope string, lock time.Duration) string {
-	return fmt.Sprintf("set %[1]s lock_timeout = %[2]d; set %[1]s statement_timeout = 0; set %[1]s idle_in_transaction_session_timeout = 0",
-		scope, lock.Milliseconds())
+	return fmt.Sprintf("set %[1]s lock_timeout = %[2]d; set %[1]s statement_timeout = 0; set %[1]s idle_in_transaction_session_timeout = 0; "+
+		"select set_config(name, '1000', %[3]t) from pg_settings where name = 'client_connection_check_interval' and version() !~* 'visual|mingw|windows'",
+		scope, lock.Milliseconds(), scope != "")
 }
 
 func (r *pgRules) lock(ctx context.Context, tx *sql.Tx) error {
@@ -157,6 +160,9 @@ func (r *pgRules) after(ctx context.Context, conn *sql.Conn, s *step) error {
 		}
 	}
 	_, err := conn.ExecContext(ctx, "reset lock_timeout; reset statement_timeout; reset idle_in_transaction_session_timeout")
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "select set_config(name, reset_val, false) from pg_settings where name = 'client_connection_check_interval'")
+	}
 	return err
 }
 
