@@ -55,7 +55,7 @@ func newMigrator(cfg dbfx.Config, db *sql.DB, sessions *dbfx.Sessions, log *zap.
 	if err := m.opt.check(); err != nil {
 		return nil, err
 	}
-	m.rules = m.rulesOn(db, cfg.Pooler == "transaction")
+	m.rules = m.rulesOn(db, cfg.Pooler == dbfx.PoolerTransaction)
 	return m, nil
 }
 

@@ -54,7 +54,7 @@ func (m *Migrator) on(ctx context.Context, fn func(ctx context.Context, db *sql.
 	}
 	cfg := m.cfg
 	cfg.DatabaseURL, cfg.DatabaseMigrationURL, cfg.DatabaseReplicaURL = cfg.DatabaseMigrationURL, dbfx.Secret{}, dbfx.Secret{}
-	cfg.Pooler, cfg.PoolSize, cfg.MaxOverflow = "off", 2, 1
+	cfg.Pooler, cfg.PoolSize, cfg.MaxOverflow = dbfx.PoolerOff, 2, 1
 	db, err := dbfx.Open(ctx, cfg, dbfx.WithLogger(m.log))
 	if err != nil {
 		return fmt.Errorf("DATABASE_MIGRATION_URL: %w", err)
