@@ -78,6 +78,9 @@ func (l *Location) applyHostArguments(hosts, ports []string, asyncpg bool) error
 			if err != nil {
 				return err
 			}
+			if strings.Contains(h.Name, ",") {
+				return errors.New("want host=a:1&host=b:2 or host=a,b&port=1,2, got both")
+			}
 			list = append(list, h)
 		}
 	case len(hosts) == 1:

@@ -111,6 +111,7 @@ func TestParse_RefusesWithoutShowingThePassword(t *testing.T) {
 		{"postgresql://u:hunter2@h/db?zzz", "="},
 		{"postgresql://u:hunter2@/db?host=a:1&host=b:2&port=3", "both"},
 		{"postgresql://u:hunter2@/db?host=a,b&port=1,2,3", "ports"},
+		{"postgresql://u:hunter2@/db?host=a,b&host=c", "both"},
 		{"postgresql+asyncpg://u:hunter2@/db?host=a&host=b", "port"},
 		{"postgresql+asyncpg:u:hunter2@h/db", "scheme"},
 		{"DATABASE_URL=postgresql://u:hunter2@h/db", "scheme"},
@@ -150,7 +151,7 @@ func FuzzParse(f *testing.F) {
 		"postgresql+asyncpg://u:p@h/db?ssl=require", "postgresql://u:pa/ss@h:6432/db", "postgresql://u:p@a:1,b:2/db",
 		"postgresql://u:p@/db?host=a:1&host=b:2", "postgres://%2Fvar%2Frun/db", "sqlite:///a%3Fb.db", "sqlite://", "sqlite:///a?timeout=1e-7",
 		"postgresql://u:p@ss@h/db", `postgresql://h/d?server_settings={"a":"b c"}`, "postgresql://[::1]:1/d?options=-c+a%3Db",
-		"sqlite:/// \u0085", "postgresql:///?host=,&port=,", "postgresql://:1", "postgresql://u@h?port=1&host=[::1]", "postgres://:",
+		"sqlite:/// \u0085", "postgresql:///?host=,&port=,", "postgresql://:1", "postgresql://u@h?port=1&host=[::1]", "postgres://:", "postgres://?host=,00&host=0",
 	} {
 		f.Add(seed)
 	}
