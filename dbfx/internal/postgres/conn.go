@@ -28,6 +28,10 @@ type conn struct {
 	born, deadline time.Time // deadline is zero where no age ends it
 	returned       time.Time // to the pool
 	socket         socket
+	reused         bool // it was idle before its present use
+	idling         bool // it counts as idle
+	passOn         bool // Close passes it on to a request that waits
+	standby        bool // it was dialled as one
 
 	bound bool   // a session has it
 	open  pgx.Tx // the session's transaction, nil before and after it
@@ -59,6 +63,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if open && errors.Is(err, driver.ErrBadConn) && (len(args) == 0 || c.simple()) {
 		err = engine.ErrLostReply
 	}
+	err = c.unsent(err)
 	if result == nil {
 		result = driver.RowsAffected(0)
 	}
@@ -92,13 +97,6 @@ func (c *conn) control(query string) error {
 	return err
 }
 
-// Close implements driver.Conn. That a dead peer did not hear the farewell is no
-// fault: over TLS it would make a stop fail.
-func (c *conn) Close() error {
-	_ = c.stdConn.Close()
-	return nil
-}
-
 // simple reports whether statements with arguments use the simple protocol too.
 func (c *conn) simple() bool {
 	return c.stdConn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol
@@ -116,7 +114,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if open && errors.Is(err, driver.ErrBadConn) && c.simple() {
 		err = engine.ErrLostReply
 	}
-	return c.rows(ctx, call, query, args, start, raw, err)
+	return c.rows(ctx, call, query, args, start, raw, c.unsent(err))
 }
 
 // PrepareContext implements driver.ConnPrepareContext.
@@ -126,6 +124,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 		return nil, err
 	}
 	raw, err := c.stdConn.PrepareContext(ctx, query)
+	err = c.unsent(err)
 	c.note(err)
 	if err != nil {
 		return nil, err
@@ -144,10 +143,11 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	}
 	start := c.trace.Begin(query)
 	raw, err := c.stdConn.BeginTx(ctx, opts)
-	if err == nil && !opts.ReadOnly && c.demoted() {
+	if err == nil && !c.readsOnly(opts) && c.misplaced() {
 		_ = raw.Rollback() // nothing has run: another connection will do
-		err = driver.ErrBadConn
+		err = errRole
 	}
+	err = c.replaceable(err)
 	c.forget()
 	c.note(err)
 	c.trace.End(ctx, query, nil, start, 0, err)
@@ -185,7 +185,7 @@ func (t *tx) Rollback() error {
 func (c *conn) note(err error) {
 	pg := c.stdConn.Conn().PgConn()
 	status, closed := pg.TxStatus(), pg.IsClosed()
-	if c.demoted() && !c.stale() {
+	if c.misplaced() && !c.stale() {
 		c.connector.expire() // the others are to the same server, and will hear it too late
 	}
 	c.mu.Lock()

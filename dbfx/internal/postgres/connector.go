@@ -4,12 +4,11 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -17,56 +16,128 @@ import (
 )
 
 // connector opens guarded connections. It is used by its pointer: fmt prints
-// that as an address, and the connector of pgx with the password.
+// that as an address, and the configuration of pgx with the password.
 type connector struct {
 	opt     *Options
 	onBegin string // what a session runs first; "" is nothing
+	supply  *supply
+	hosts   hosts
 
-	once sync.Once
-	pgx  driver.Connector
-	err  error
+	mu     sync.Mutex
+	parsed []target // as they were read last
 
 	generation atomic.Int64 // connections born before it, in nanoseconds, are replaced
+	prepared   atomic.Bool  // the server takes the password as SASLprep makes it
 }
 
-var _ driver.Connector = (*connector)(nil)
+var (
+	_ driver.Connector = (*connector)(nil)
+	_ io.Closer        = (*connector)(nil)
+)
 
-// Connect implements driver.Connector. A password that the source gave and the
-// server refuses may just have been replaced: the source is asked once more.
+// unlimitedLate is how many late connections a pool without a limit keeps.
+const unlimitedLate = 16
+
+func newConnector(opt *Options) *connector {
+	keep := opt.PoolSize + opt.MaxOverflow
+	if opt.PoolSize == 0 || opt.MaxOverflow < 0 || opt.NoPool {
+		keep = unlimitedLate
+	}
+	c := &connector{opt: opt, onBegin: opt.onBegin()}
+	c.supply = newSupply(keep, c.open)
+	return c
+}
+
+// Connect implements driver.Connector. ctx bounds the wait and not the dial.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	base, err := c.base()
+	opened, err := c.supply.take(ctx)
 	if err != nil {
 		return nil, err
 	}
-	opened, err := c.dial(ctx, base)
-	if c.opt.PasswordSource != nil && refusedPassword(err) {
-		opened, err = c.dial(ctx, base)
+	return opened, nil
+}
+
+// Close implements io.Closer, which sql.DB.Close calls: it ends the dials.
+func (c *connector) Close() error {
+	c.supply.close()
+	return nil
+}
+
+// Driver implements driver.Connector.
+func (c *connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
+
+// Probe asks the server past the pool whether it lives. A server without a place
+// for another connection does.
+func (c *connector) Probe(ctx context.Context) error {
+	ctx, leave, err := c.supply.join(ctx)
+	if err != nil {
+		return err
 	}
+	defer leave()
+	opened, err := c.dial(ctx)
+	if err != nil {
+		if isFull(err) {
+			return nil
+		}
+		return err
+	}
+	return opened.Close()
+}
+
+// open dials for the pool.
+func (c *connector) open(ctx context.Context) (*conn, error) {
+	opened, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	raw, ok := opened.(*stdlib.Conn)
-	if !ok {
-		_ = opened.Close()
-		return nil, fmt.Errorf("pgx: unexpected connection %T", opened)
-	}
-	conn := &conn{stdConn: raw, connector: c, trace: engine.Tracer{Trace: c.opt.Trace}}
+	conn := &conn{stdConn: opened, connector: c, trace: engine.Tracer{Trace: c.opt.Trace}}
 	c.age(conn)
 	return conn, nil
 }
 
-// passwordKey carries the source's password to the connector of pgx.
-type passwordKey struct{}
-
-func (c *connector) dial(ctx context.Context, base driver.Connector) (driver.Conn, error) {
-	if c.opt.PasswordSource != nil {
-		password, err := c.opt.PasswordSource(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("password source: %w", err)
-		}
-		ctx = context.WithValue(ctx, passwordKey{}, password)
+// dial asks for the password and dials. A password that the source gave and the
+// server refuses may just have been replaced: the source is asked once more.
+func (c *connector) dial(ctx context.Context) (*stdlib.Conn, error) {
+	targets, err := c.targets(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return base.Connect(ctx)
+	source := c.opt.PasswordSource
+	if source == nil {
+		return c.login(ctx, targets, targets[0].cfg.Password)
+	}
+	for again := false; ; again = true {
+		bounded, cancel := context.WithTimeout(ctx, c.patience())
+		password, err := source(bounded)
+		cancel()
+		if err != nil {
+			return nil, &sourceError{err}
+		}
+		opened, err := c.login(ctx, targets, password)
+		if again || !refusedPassword(err) {
+			return opened, err
+		}
+	}
+}
+
+// login dials with the password as it is, and as SASLprep makes it where that
+// differs: which one the server knows depends on how it asks.
+func (c *connector) login(ctx context.Context, targets []target, password string) (*stdlib.Conn, error) {
+	forms := []string{password}
+	if other := saslprep(password); other != password {
+		forms = append(forms, other)
+	}
+	first := 0
+	if len(forms) > 1 && c.prepared.Load() {
+		first = 1
+	}
+	opened, err := c.race(ctx, targets, forms[first])
+	if len(forms) > 1 && wrongPassword(err) {
+		if opened, err = c.race(ctx, targets, forms[1-first]); err == nil {
+			c.prepared.Store(first == 0)
+		}
+	}
+	return opened, err
 }
 
 // refusedPassword reports whether the server refused who asks.
@@ -75,32 +146,14 @@ func refusedPassword(err error) bool {
 	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "28")
 }
 
-// Driver implements driver.Connector.
-func (c *connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
-
-// base builds pgx's connector at the first use: it reads certificates.
-func (c *connector) base() (driver.Connector, error) {
-	c.once.Do(func() {
-		var cfg *pgx.ConnConfig
-		if cfg, c.err = c.opt.config(); c.err != nil {
-			return
-		}
-		options := []stdlib.OptionOpenDB{
-			stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }), // conn.ResetSession does
-			stdlib.OptionBeforeConnect(c.beforeConnect),
-		}
-		c.pgx = stdlib.GetConnector(*cfg, options...)
-	})
-	return c.pgx, c.err
+// wrongPassword reports whether the server refused the password.
+func wrongPassword(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "28P01"
 }
 
-// beforeConnect sets what differs from one connection to the next.
-func (c *connector) beforeConnect(ctx context.Context, cfg *pgx.ConnConfig) error {
-	if password, ok := ctx.Value(passwordKey{}).(string); ok {
-		cfg.Password = password
-	}
-	if c.opt.Args["load_balance_hosts"] == "random" {
-		return stdlib.RandomizeHostOrderFunc(ctx, cfg)
-	}
-	return nil
-}
+// sourceError is the failure of the program's own PasswordSource.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return "password source: " + e.err.Error() }
+func (e *sourceError) Unwrap() error { return e.err }

@@ -70,10 +70,10 @@ const replicaConnectTimeout = 2 * time.Second
 // nothing.
 func New(opt Options, replica *Options) *Engine {
 	most := max(opt.PoolSize+opt.MaxOverflow, 1)
-	e := &Engine{opt: &opt, connector: &connector{opt: &opt, onBegin: opt.onBegin()}, queue: engine.NewGate(most)}
+	e := &Engine{opt: &opt, connector: newConnector(&opt), queue: engine.NewGate(most)}
 	if replica != nil {
 		replica.ConnectTimeout = min(replica.ConnectTimeout, replicaConnectTimeout)
-		e.replica, e.replicaQueue = &connector{opt: replica, onBegin: replica.onBegin()}, engine.NewGate(most)
+		e.replica, e.replicaQueue = newConnector(replica), engine.NewGate(most)
 	}
 	return e
 }
@@ -196,10 +196,11 @@ func (e *Engine) Reader() engine.Handle {
 }
 
 // lag is 0 on a primary, and on a standby that has replayed all that it streams;
-// else the age of the last transaction that it has replayed.
+// else the age of the last transaction that it has replayed. A role that is not of
+// pg_read_all_stats sees that there is a receiver, and its status as NULL.
 const lag = `select case
 	when not pg_is_in_recovery() then 0
-	when exists (select 1 from pg_stat_wal_receiver where status = 'streaming')
+	when exists (select 1 from pg_stat_wal_receiver where coalesce(status, 'streaming') = 'streaming')
 		and pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
 	else coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 1e9) end::float8`
 
@@ -219,7 +220,7 @@ func (e *Engine) Lag(ctx context.Context, tx engine.Execer) (time.Duration, erro
 
 // Prepare implements engine.Engine.
 func (e *Engine) Prepare(context.Context) error {
-	_, err := e.connector.base()
+	_, err := e.connector.read()
 	return err
 }
 

@@ -24,9 +24,16 @@ func (e *Engine) Classify(err error) engine.Fault { return Classify(err) }
 
 // Classify says what err means, if it is PostgreSQL's.
 func Classify(err error) engine.Fault {
+	var dial *dialError
+	if errors.As(err, &dial) {
+		return dial.fault()
+	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		return classify(pg)
+	}
+	if role(err) {
+		return engine.Fault{Kind: engine.Lost, Class: "wrong role"}
 	}
 	if isTLS(err) {
 		return engine.Fault{Class: "tls"}
@@ -150,9 +157,15 @@ func (e *Engine) StartError(err error) (error, bool) {
 // explain says what went wrong in a line, what to look at, and whether the same
 // try can succeed later: a server that boots refuses, then answers 57P03.
 func explain(err error) (reason, advice string, later bool) {
+	var dial *dialError
 	var pg *pgconn.PgError
 	var dns *net.DNSError
 	switch {
+	case errors.As(err, &dial):
+		_, advice, _ = explain(dial.hosts[0].err)
+		return dial.reasons(false), advice, dial.later()
+	case role(err):
+		return "the server is in another role", "", true
 	case errors.As(err, &pg):
 		reason = fmt.Sprintf("%s (SQLSTATE %s)", pg.Message, pg.Code)
 		switch {

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -10,9 +12,12 @@ import (
 )
 
 const (
-	pingTimeout = 2 * time.Second  // a peer that vanished answers nothing
-	pingAfter   = time.Second      // of idling; what vanished silently only a ping finds
-	lookAfter   = time.Millisecond // of idling; a busy connection that dies fails what runs on it anyway
+	pingTimeout = 2 * time.Second // a peer that vanished answers nothing
+	pingAfter   = time.Second     // of idling; what vanished silently only a ping finds
+	// A ping that was silent for so long makes the other idle connections be
+	// replaced too; with a shorter patience the server may just be busy.
+	enoughSilence = 250 * time.Millisecond
+	lookAfter     = time.Millisecond // of idling; a busy connection that dies fails what runs on it anyway
 )
 
 // ResetSession implements driver.SessionResetter: it decides at the checkout
@@ -25,36 +30,140 @@ const (
 // at every checkout took 40 % of the throughput. A connection that is found dead
 // makes all older ones suspect at once.
 func (c *conn) ResetSession(ctx context.Context) error {
-	if c.stale() || c.demoted() {
-		return driver.ErrBadConn
+	c.leaveIdle()
+	c.reused = true
+	if c.stale() || c.misplaced() {
+		return &deadError{errReplaced}
 	}
 	if err := c.stdConn.ResetSession(ctx); err != nil {
-		return err
+		return &deadError{errReplaced}
 	}
 	if !c.wantsPing() {
 		return nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, pingTimeout)
+	return c.ping(ctx)
+}
+
+// ping asks the peer whether it is there, and leaves at least half of the time of
+// ctx for another connection if it is not.
+func (c *conn) ping(ctx context.Context) error {
+	patience := pingTimeout
+	if at, ok := engine.Deadline(ctx); ok {
+		patience = min(patience, time.Until(at)/2)
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := c.stdConn.Conn().PgConn().Ping(bounded); err != nil {
-		if ctx.Err() == nil {
-			c.connector.expire()
-		}
-		return driver.ErrBadConn
+	err := c.stdConn.Conn().PgConn().Ping(bounded)
+	switch {
+	case err == nil && c.misplaced(): // the ping has brought the news
+		return &deadError{errRole}
+	case err == nil:
+		return nil
+	case ctx.Err() == nil && (bounded.Err() == nil || patience >= enoughSilence):
+		c.connector.expire()
 	}
-	if c.demoted() { // the ping has brought the news
-		return driver.ErrBadConn
-	}
-	return nil
+	return &deadError{fmt.Errorf("%w: %w", errReplaced, err)}
 }
 
 // IsValid implements driver.Validator: it decides at the return. A transaction
 // that was begun by hand and left open must not wait, with its locks, for the
-// next user.
+// next user. A connection that another request waits for goes to it: Close then
+// passes it on.
 func (c *conn) IsValid() bool {
 	c.returned = time.Now()
 	pg := c.stdConn.Conn().PgConn()
-	return !pg.IsClosed() && pg.TxStatus() == 'I' && !c.stale()
+	if pg.IsClosed() || pg.TxStatus() != 'I' || c.stale() {
+		return false
+	}
+	s := c.connector.supply
+	if c.passOn = s.wanted.Load() > 0 && !c.connector.opt.NoPool && c.connector.opt.Recycle != 0; c.passOn {
+		return false
+	}
+	if !c.idling {
+		c.idling = true
+		s.idle.Add(1)
+	}
+	return true
+}
+
+func (c *conn) leaveIdle() {
+	if c.idling {
+		c.idling = false
+		c.connector.supply.idle.Add(-1)
+	}
+}
+
+// Close implements driver.Conn. That a dead peer did not hear the farewell is no
+// fault: over TLS it would make a stop fail.
+func (c *conn) Close() error {
+	c.leaveIdle()
+	if c.passOn {
+		next := &conn{
+			stdConn: c.stdConn, connector: c.connector, trace: engine.Tracer{Trace: c.connector.opt.Trace},
+			born: c.born, deadline: c.deadline, returned: c.returned, socket: c.socket, reused: true,
+		}
+		if c.connector.supply.handOver(next) {
+			return nil
+		}
+	}
+	_ = c.stdConn.Close()
+	c.connector.supply.gone()
+	return nil
+}
+
+// deadError is the end of a connection that had been idle. Nothing has run on it
+// for this request, so that as driver.ErrBadConn it asks for another one.
+type deadError struct{ err error }
+
+func (e *deadError) Error() string        { return e.err.Error() }
+func (e *deadError) Unwrap() error        { return e.err }
+func (e *deadError) Is(target error) bool { return target == driver.ErrBadConn }
+
+// lostError is the end of a connection that is not replaced.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return e.err.Error() }
+func (e *lostError) Unwrap() error { return e.err }
+
+var (
+	errReplaced = errors.New("an idle connection to the server was lost, or has to be replaced")
+	// errConnLost stands for a driver.ErrBadConn that says nothing.
+	errConnLost = errors.New("the connection to the server was lost before the statement was sent")
+)
+
+// unsent is replaceable for a statement: driver.ErrBadConn says that it was not
+// sent.
+func (c *conn) unsent(err error) error {
+	if errors.Is(err, driver.ErrBadConn) {
+		return c.replaceable(err)
+	}
+	return err
+}
+
+// replaceable decides what becomes of a failure before anything of the request has
+// run. Only a connection that had been idle deserves a silent replacement: it is
+// dead for a reason of the past, and so may be those that idled beside it. A fresh
+// one that fails says why, and would again: a server that is down behind a living
+// pooler, or a pooler in statement mode, made one Run dial 1,000 times.
+func (c *conn) replaceable(err error) error {
+	if err == nil || Classify(err).Kind != engine.Lost {
+		return err
+	}
+	if bare := err == driver.ErrBadConn; bare { //nolint:errorlint // the one that says nothing
+		err = errConnLost
+		c.mu.Lock()
+		if c.first != nil {
+			err = fmt.Errorf("%w: %w", errConnLost, c.first)
+		}
+		c.mu.Unlock()
+	}
+	if !c.reused && time.Since(c.returned) < pingAfter {
+		return &lostError{err}
+	}
+	if !role(err) && !c.stale() {
+		c.connector.expire()
+	}
+	return &deadError{err}
 }
 
 // stale reports whether the connection is too old, or older than a renewal.
@@ -62,16 +171,40 @@ func (c *conn) stale() bool {
 	return c.born.UnixNano() <= c.connector.generation.Load() || !c.deadline.IsZero() && time.Now().After(c.deadline)
 }
 
-// demoted reports whether a connection that was to write is to a server that no
-// longer does. PostgreSQL 14 and later say so on their own, with the answer to the
-// next command.
-func (c *conn) demoted() bool {
+// misplaced reports whether the server is no longer what target_session_attrs asks
+// for: it was demoted or promoted. PostgreSQL 14 and later say so on their own, with
+// the answer to the next command.
+//
+// primary means what it does to libpq, a server that is not in recovery, also one
+// on which default_transaction_read_only is on. prefer-standby stays on a primary
+// that it found at the dial.
+func (c *conn) misplaced() bool {
+	pg := c.stdConn.Conn().PgConn()
+	recovering := pg.ParameterStatus("in_hot_standby")
+	if recovering == "" {
+		return false // older, or a pooler that does not pass it on
+	}
+	readOnly := recovering == "on" || pg.ParameterStatus("default_transaction_read_only") == "on"
 	switch c.connector.opt.Args["target_session_attrs"] {
-	case "read-write", "primary":
-		pg := c.stdConn.Conn().PgConn()
-		return pg.ParameterStatus("in_hot_standby") == "on" || pg.ParameterStatus("default_transaction_read_only") == "on"
+	case "read-write":
+		return readOnly
+	case "read-only":
+		return !readOnly
+	case "primary":
+		return recovering == "on"
+	case "standby":
+		return recovering == "off"
+	case "prefer-standby":
+		return c.standby && recovering == "off"
 	}
 	return false
+}
+
+// readsOnly reports whether target_session_attrs asks for a server that writes,
+// which a transaction that only reads does not need.
+func (c *conn) readsOnly(opts driver.TxOptions) bool {
+	attrs := c.connector.opt.Args["target_session_attrs"]
+	return opts.ReadOnly && (attrs == "read-write" || attrs == "primary")
 }
 
 func (c *conn) wantsPing() bool {
@@ -94,6 +227,7 @@ func (c *connector) age(conn *conn) {
 	conn.born = time.Now()
 	conn.returned = conn.born
 	conn.socket = newSocket(conn.stdConn.Conn().PgConn().Conn())
+	conn.standby = conn.stdConn.Conn().PgConn().ParameterStatus("in_hot_standby") == "on"
 	if recycle := c.opt.Recycle; recycle > 0 {
 		early := time.Duration(rand.Float64() * c.opt.RecycleJitter * float64(recycle))
 		conn.deadline = conn.born.Add(recycle - early)

@@ -35,12 +35,13 @@ func (c *conn) Start(ctx context.Context, h *engine.Hold, opts driver.TxOptions)
 	}
 	start := c.trace.Begin(query)
 	open, err := c.stdConn.Conn().BeginTx(ctx, options)
-	if err == nil && !opts.ReadOnly && c.demoted() {
-		err = driver.ErrBadConn // nothing has run: another connection will do
+	if err == nil && !c.readsOnly(opts) && c.misplaced() {
+		err = errRole // nothing has run: another connection will do
 	}
 	if first := c.connector.onBegin; err == nil && first != "" {
 		_, err = c.stdConn.Conn().Exec(ctx, first)
 	}
+	err = c.replaceable(err)
 	c.note(err)
 	c.trace.End(ctx, query, nil, start, 0, err)
 	if err != nil {

@@ -1,0 +1,349 @@
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	refusedPause = 500 * time.Millisecond // between two tries at a server that has no place
+	lateKeep     = 30 * time.Second       // how long a connection waits that came too late for its request
+)
+
+// supply gives a pool its connections.
+//
+// A dial belongs to the pool and not to the request that happened to start it:
+// with deadlines below CONNECT_TIMEOUT no request would ever see the end of a dial
+// whose first host is frozen. A request gets what comes first: a dial that ends,
+// whoever started it, a connection that came too late for another request, or one
+// that goes back while the request waits.
+//
+// database/sql counts a request as an open connection, and a dial goes on only
+// when its request has left. Dials and late connections are used up before
+// another dial starts, so all together never exceed the limit of the pool.
+type supply struct {
+	open func(context.Context) (*conn, error)
+	keep int // late connections
+
+	life context.Context // of every dial
+	end  context.CancelFunc
+	work sync.WaitGroup
+
+	wanted atomic.Int64 // requests that wait
+	idle   atomic.Int64 // connections that database/sql holds and no one uses
+
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	waiting []chan grant
+	flying  int // dials
+	alive   int // connections
+	late    []lateConn
+	sweep   *time.Timer
+	last    error // of the last dial, nil when it succeeded
+
+	refused   error // the server has no place for another connection
+	refusedAt time.Time
+	probe     *time.Timer
+}
+
+// grant is what a request gets.
+type grant struct {
+	conn *conn
+	err  error
+}
+
+type lateConn struct {
+	*conn
+	since time.Time
+}
+
+var errSupplyClosed = errors.New("the pool is closed")
+
+func newSupply(keep int, open func(context.Context) (*conn, error)) *supply {
+	s := &supply{open: open, keep: keep}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+// take returns a connection, or ctx's end with what is known of the reason.
+func (s *supply) take(ctx context.Context) (*conn, error) {
+	for {
+		c, request, err := s.ask()
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			return s.await(ctx, request)
+		}
+		if c.ResetSession(ctx) == nil { // it has waited, as an idle one has
+			return c, nil
+		}
+		_ = c.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// ask returns a late connection, or joins the requests that wait.
+func (s *supply) ask() (*conn, chan grant, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, errSupplyClosed
+	}
+	if n := len(s.late); n > 0 {
+		c := s.late[n-1].conn
+		s.late = s.late[:n-1]
+		return c, nil, nil
+	}
+	if s.refused != nil && s.idle.Load() > 0 {
+		return nil, nil, &growthError{s.refused}
+	}
+	request := make(chan grant, 1)
+	s.waiting = append(s.waiting, request)
+	s.wanted.Add(1)
+	s.feed()
+	return nil, request, nil
+}
+
+func (s *supply) await(ctx context.Context, request chan grant) (*conn, error) {
+	start := time.Now()
+	select {
+	case g := <-request:
+		return g.conn, g.err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.waiting, request); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+		s.wanted.Add(-1)
+		return nil, &waitError{ctx: ctx.Err(), waited: time.Since(start), last: s.last}
+	}
+	g := <-request // database/sql takes it into the pool, whether ctx has ended or not
+	return g.conn, g.err
+}
+
+// feed starts as many dials as requests wait. The caller holds the lock.
+func (s *supply) feed() {
+	if s.closed {
+		return
+	}
+	if s.alive == 0 {
+		s.refused = nil // no connection could come back
+	}
+	most := len(s.waiting)
+	if s.refused != nil && most > 0 {
+		most = 1
+		if pause := refusedPause - time.Since(s.refusedAt); pause > 0 {
+			s.later(pause)
+			return
+		}
+	}
+	for ; s.flying < most; s.flying++ {
+		s.work.Go(s.dial)
+	}
+}
+
+// later feeds again after a pause.
+func (s *supply) later(pause time.Duration) {
+	if s.probe != nil {
+		s.probe.Stop()
+	}
+	s.probe = time.AfterFunc(pause, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.feed()
+	})
+}
+
+// dial opens one connection for whoever waits first when it has ended.
+func (s *supply) dial() {
+	c, err := s.open(s.life)
+	s.mu.Lock()
+	s.flying--
+	s.last = err
+	if err == nil {
+		s.refused = nil
+		s.alive++
+	}
+	switch {
+	case err == nil && s.give(c):
+		c = nil
+	case err != nil && isFull(err) && s.alive > 0:
+		s.refuse(err)
+	case err != nil:
+		s.refused = nil
+		s.answer(grant{err: err})
+	}
+	s.feed()
+	s.mu.Unlock()
+	if c != nil {
+		_ = c.Close()
+	}
+}
+
+// refuse keeps the requests waiting for a connection that the pool has. Those
+// that database/sql holds idle by now it finds itself when it is sent back. The
+// caller holds the lock.
+func (s *supply) refuse(err error) {
+	s.refused, s.refusedAt = err, time.Now()
+	for range min(int(s.idle.Load()), len(s.waiting)) {
+		s.answer(grant{err: &growthError{err}})
+	}
+}
+
+// answer gives g to the request that has waited longest. The caller holds the
+// lock.
+func (s *supply) answer(g grant) bool {
+	if len(s.waiting) == 0 {
+		return false
+	}
+	s.waiting[0] <- g
+	s.waiting = slices.Delete(s.waiting, 0, 1)
+	s.wanted.Add(-1)
+	return true
+}
+
+// give passes c on, or keeps it for the next request. It reports false for a
+// connection that no one can have. The caller holds the lock.
+func (s *supply) give(c *conn) bool {
+	if s.closed {
+		return false
+	}
+	if s.answer(grant{conn: c}) {
+		return true
+	}
+	if len(s.late) >= s.keep {
+		return false
+	}
+	s.late = append(s.late, lateConn{c, time.Now()})
+	if s.sweep == nil {
+		s.sweep = time.AfterFunc(lateKeep, s.drop)
+	}
+	return true
+}
+
+// drop closes the late connections for which no request has come.
+func (s *supply) drop() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	n := 0
+	for n < len(s.late) && time.Since(s.late[n].since) >= lateKeep {
+		n++
+	}
+	old := slices.Clone(s.late[:n])
+	s.late, s.sweep = slices.Delete(s.late, 0, n), nil
+	if len(s.late) > 0 {
+		s.sweep = time.AfterFunc(lateKeep-time.Since(s.late[0].since), s.drop)
+	}
+	s.work.Add(1)
+	defer s.work.Done()
+	s.mu.Unlock()
+	for _, c := range old {
+		_ = c.Close()
+	}
+}
+
+// handOver passes on a connection that its user has given back. It reports false
+// when it must be closed.
+func (s *supply) handOver(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.give(c)
+}
+
+// gone says that a connection is closed: a server without a place has one again.
+func (s *supply) gone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alive--
+	if s.refused != nil {
+		s.refusedAt = time.Time{}
+		s.feed()
+	}
+}
+
+// join lets a dial that is not for the pool end with it.
+func (s *supply) join(ctx context.Context) (joined context.Context, leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, errSupplyClosed
+	}
+	s.work.Add(1)
+	joined, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.life, cancel)
+	return joined, func() { stop(); cancel(); s.work.Done() }, nil
+}
+
+// close ends the dials and closes the late connections, and waits for both.
+func (s *supply) close() {
+	s.end()
+	s.mu.Lock()
+	s.closed = true
+	for s.answer(grant{err: errSupplyClosed}) {
+		continue
+	}
+	for _, timer := range []*time.Timer{s.sweep, s.probe} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	late := s.late
+	s.late = nil
+	s.mu.Unlock()
+	for _, c := range late {
+		_ = c.Close()
+	}
+	s.work.Wait()
+}
+
+// isFull reports whether the server has no place for another connection.
+func isFull(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "53300"
+}
+
+// growthError is the answer to a request for one more connection than the server
+// admits, while the pool has an idle one: as driver.ErrBadConn it sends
+// database/sql back to that.
+type growthError struct{ err error }
+
+func (e *growthError) Error() string        { return e.err.Error() }
+func (e *growthError) Unwrap() error        { return e.err }
+func (e *growthError) Is(target error) bool { return target == driver.ErrBadConn }
+
+// waitError is the end of a wait for a connection that is still being dialled.
+type waitError struct {
+	ctx    error
+	waited time.Duration
+	last   error // of a dial before, nil if not known
+}
+
+func (e *waitError) Error() string {
+	text := fmt.Sprintf("%s after %s without a connection to the server", e.ctx, e.waited.Round(time.Millisecond))
+	if e.last != nil {
+		text += ": " + e.last.Error()
+	}
+	return text
+}
+
+func (e *waitError) Unwrap() []error {
+	if e.last == nil {
+		return []error{e.ctx}
+	}
+	return []error{e.ctx, e.last}
+}

@@ -1,0 +1,253 @@
+package fxtest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+// door is a host that takes connections and passes nothing on until it is opened.
+type door struct {
+	port  int
+	dials atomic.Int64
+
+	mu   sync.Mutex
+	gate chan struct{} // closed while the door is open
+}
+
+func (d *door) open() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.gate)
+}
+
+// shut makes the next connections wait.
+func (d *door) shut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.gate = make(chan struct{})
+}
+
+func doorTo(t *testing.T, port int) *door {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	d := &door{port: l.Addr().(*net.TCPAddr).Port, gate: make(chan struct{})}
+	var wg sync.WaitGroup
+	pass := func(client net.Conn, gate <-chan struct{}) {
+		defer func() { _ = client.Close() }()
+		select {
+		case <-ended:
+			return
+		case <-gate:
+		}
+		server, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			return
+		}
+		stop := context.AfterFunc(t.Context(), func() { _ = server.Close() })
+		defer stop()
+		wg.Go(func() {
+			_, _ = io.Copy(client, server)
+			_ = client.Close()
+		})
+		_, _ = io.Copy(server, client)
+		_ = server.Close()
+	}
+	wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			d.dials.Add(1)
+			d.mu.Lock()
+			gate := d.gate
+			d.mu.Unlock()
+			wg.Go(func() { pass(client, gate) })
+		}
+	})
+	t.Cleanup(func() {
+		close(ended)
+		_ = l.Close()
+		wg.Wait()
+	})
+	return d
+}
+
+// frozenHost is what a host looks like that was stopped.
+func frozenHost(t *testing.T) *door { return doorTo(t, 0) }
+
+// hosts returns cfg with these ports of this machine as its hosts.
+func hosts(cfg dbfx.Config, args string, ports ...int) dbfx.Config {
+	list := ""
+	for i, port := range ports {
+		if i > 0 {
+			list += ","
+		}
+		list += fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	cfg.DatabaseURL = dbfx.NewSecret(fmt.Sprintf("postgresql://%s:%s@%s/%s?%s", cfg.User, cfg.Password.Reveal(), list, cfg.Name, args))
+	return cfg
+}
+
+func open(t *testing.T, cfg dbfx.Config, opts ...dbfx.OpenOption) *dbfx.Database {
+	t.Helper()
+	db, err := dbfx.Open(t.Context(), cfg, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// TestDial_AFrozenFirstHostHidesNoHealthyOne: the frozen host would take all of
+// CONNECT_TIMEOUT, which is longer than every deadline.
+func TestDial_AFrozenFirstHostHidesNoHealthyOne(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	cfg.ConnectTimeout, cfg.StartTimeout = 10*time.Minute, 5*time.Minute
+	for _, mode := range []string{"read-write", "primary", "any&load_balance_hosts=random"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			frozen := frozenHost(t)
+			db := open(t, hosts(cfg, "sslmode=disable&target_session_attrs="+mode, frozen.port, cfg.Port))
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			for range 5 {
+				if err := db.Sessions().Run(ctx, noop); err != nil {
+					t.Error(err)
+				}
+				db.Sessions().Renew() // the next one dials
+			}
+			if n := frozen.dials.Load(); mode != "any&load_balance_hosts=random" && n != 1 {
+				t.Errorf("the frozen host was tried %d times, want once", n)
+			}
+		})
+	}
+}
+
+// TestDial_OutlivesTheRequestThatStartedIt: the requests leave one after the other,
+// the one dial that they wait for goes on, and the next request has its connection.
+func TestDial_OutlivesTheRequestThatStartedIt(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	slow := doorTo(t, cfg.Port)
+	slow.open()
+	cfg.ConnectTimeout, cfg.Port = 10*time.Minute, slow.port
+	db := open(t, cfg)
+	slow.shut()
+	db.Sessions().Renew()
+	before := slow.dials.Load()
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := db.Sessions().Run(ctx, noop)
+		cancel()
+		wantIs(t, err, context.DeadlineExceeded)
+	}
+	slow.open()
+	if err := db.Sessions().Run(t.Context(), noop); err != nil {
+		t.Error(err)
+	}
+	if n := slow.dials.Load() - before; n != 1 {
+		t.Errorf("%d dials for one connection", n)
+	}
+}
+
+func TestDial_ARefusalNamesEachHostAndNotTLS(t *testing.T) {
+	t.Parallel()
+	_, standby, cfg := pair(t)
+	cfg.StartTimeout = 5 * time.Second
+	dead := closedPort(t)
+	_, err := dbfx.Open(t.Context(), hosts(cfg, "sslmode=prefer&target_session_attrs=read-write", dead, standby.Port()))
+	if err == nil || !contains(err.Error(), fmt.Sprintf("127.0.0.1:%d: connection refused", dead), fmt.Sprintf("127.0.0.1:%d: the server is in another role, target_session_attrs=read-write", standby.Port())) ||
+		contains(err.Error(), "TLS") || contains(err.Error(), "sslrootcert") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestDial_AStartWaitsForThePromotion: only a standby is there when it begins.
+func TestDial_AStartWaitsForThePromotion(t *testing.T) {
+	t.Parallel()
+	primary, standby, cfg := pair(t)
+	promoter := cfg
+	promoter.Port = standby.Port()
+	there := open(t, promoter)
+	primary.Stop(t, syscall.SIGQUIT)
+	defer primary.Start(t) // for the cleanup of its database
+	core, logs := observer.New(zap.WarnLevel)
+	cfg.StartTimeout = 5 * time.Minute
+	started := make(chan error, 1)
+	go func() {
+		db, err := dbfx.Open(context.Background(), hosts(cfg, "sslmode=prefer&target_session_attrs=read-write", primary.Port(), standby.Port()), dbfx.WithLogger(zap.New(core)))
+		if err == nil {
+			err = errors.Join(db.Sessions().Run(context.Background(), noop), db.Close(context.Background()))
+		}
+		started <- err
+	}()
+	waiting := func() bool {
+		for _, entry := range logs.FilterMessage("waiting for the database").All() {
+			if reason, _ := entry.ContextMap()["reason"].(string); contains(reason, "another role", "read-write") {
+				return true
+			}
+		}
+		return false
+	}
+	for !waiting() {
+		select {
+		case err := <-started:
+			t.Fatal("it did not wait:", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if _, err := there.DB().ExecContext(t.Context(), "select pg_promote()"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-started; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDial_RetryRepeatsWhatFailedBeforeFn: nothing has run, so that Idempotent is
+// not asked for.
+func TestDial_RetryRepeatsWhatFailedBeforeFn(t *testing.T) {
+	t.Parallel()
+	server := fxtest.NewServer(t)
+	cfg := server.Database(t)
+	db := open(t, cfg)
+	server.Stop(t, syscall.SIGQUIT)
+	failed := make(chan struct{})
+	back := sync.OnceFunc(func() { close(failed) })
+	result := make(chan error, 1)
+	ran := 0
+	go func() {
+		policy := dbfx.RetryPolicy{MaxAttempts: 1 << 20, Max: 20 * time.Millisecond}
+		policy.Retryable = func(error) bool { back(); return false }
+		result <- db.Sessions().Run(context.Background(), func(context.Context, *dbfx.Session) error { ran++; return nil }, dbfx.Retry(policy))
+	}()
+	<-failed
+	server.Start(t)
+	if err := <-result; err != nil || ran != 1 {
+		t.Errorf("fn ran %d times, and then %v", ran, err)
+	}
+}
