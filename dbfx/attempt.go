@@ -18,6 +18,8 @@ type transaction struct {
 	*work
 	number int           // of the attempt, from 1
 	wait   time.Duration // for the connection
+	until  time.Time     // when the wait for a connection is over
+	timer  *time.Timer   // ends it
 
 	top    Session         // the outermost scope
 	ctx    context.Context // of the wait for a connection, BEGIN and fn
@@ -48,6 +50,7 @@ type attemptResult struct {
 	err       error
 	first     error // the first failed statement: fn may have hidden it
 	committed bool
+	begun     bool // fn ran
 	wait      time.Duration
 }
 
@@ -61,7 +64,7 @@ func (w *work) attempt(ctx context.Context, number int) (result attemptResult) {
 		result.err = err
 		return result
 	}
-	tx.number, result.wait = number, tx.wait
+	tx.number, result.wait, result.begun = number, tx.wait, true
 	s := &tx.top
 	s.root, s.readOnly = tx, w.readOnly
 	fnCtx, stop := withTimeout(tx.ctx, w.options.timeout)

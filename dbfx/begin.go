@@ -13,10 +13,6 @@ import (
 // errTimeout is the cause of a wait that a setting's time limit ended.
 var errTimeout = errors.New("the time limit has passed")
 
-// deadConnections is how many dead connections in a row begin throws away. It is
-// above every pool that is not without limit; each costs one failed write.
-const deadConnections = 1000
-
 // beginOn takes a connection of p and begins a transaction on it.
 //
 // The order in which a session takes what it needs is the same everywhere, so
@@ -29,13 +25,12 @@ const deadConnections = 1000
 // The context that bounds the wait is that of fn: BEGIN leaves nothing behind that
 // its end could cut. A context that ended a sql.Tx would make pgx report as
 // cancelled what was committed, in 986 of 2000 rounds.
-func (w *work) beginOn(ctx context.Context, p pool) (*transaction, error) {
+func (w *work) beginOn(ctx context.Context, p pool, start time.Time) (*transaction, error) {
 	s := w.sessions
 	if err := s.engine.SupportsIsolation(w.options.isolation); err != nil {
 		return nil, errors.Join(ErrOptions, err)
 	}
-	start := time.Now()
-	tx := &transaction{work: w, pool: p}
+	tx := &transaction{work: w, pool: p, until: s.until(ctx, p, start)}
 	tx.ctx, tx.cancel = context.WithCancelCause(ctx)
 	began := false
 	defer func() { // also when a driver or an observer panics
@@ -45,13 +40,12 @@ func (w *work) beginOn(ctx context.Context, p pool) (*transaction, error) {
 			tx.release()
 		}
 	}()
-	var timer *time.Timer
-	if s.poolTimeout > 0 {
-		timer = time.AfterFunc(s.poolTimeout, func() { tx.cancel(errTimeout) })
+	if !tx.until.IsZero() {
+		tx.timer = time.AfterFunc(time.Until(tx.until), func() { tx.cancel(errTimeout) })
 	}
 	s.active.enter(w, tx, waiting)
 	err := tx.checkout(start)
-	inTime := timer == nil || timer.Stop() // a timer that has fired may be about to cancel
+	inTime := tx.timer == nil || tx.timer.Stop() // a timer that has fired may be about to cancel
 	s.active.enter(w, tx, between)
 	if err == nil && inTime && tx.ctx.Err() == nil {
 		began = true
@@ -71,28 +65,89 @@ func (w *work) beginOn(ctx context.Context, p pool) (*transaction, error) {
 	return nil, err
 }
 
-// checkout waits in the queue, takes a connection and begins the transaction. A
-// connection that died while it was idle is replaced: nothing has run on it, and
-// fn never sees it.
+// until is when the wait for a connection of p is over, which began at start; zero
+// where nothing but ctx ends it. A replica gets half of the time that is left, so
+// that the primary can stand in for it.
+func (s *Sessions) until(ctx context.Context, p pool, start time.Time) (at time.Time) {
+	if s.poolTimeout > 0 {
+		at = start.Add(s.poolTimeout)
+	}
+	if !p.replica {
+		return at
+	}
+	if deadline, ok := ctx.Deadline(); ok && (at.IsZero() || deadline.Before(at)) {
+		at = deadline
+	}
+	if !at.IsZero() {
+		at = time.Now().Add(time.Until(at) / 2)
+	}
+	return at
+}
+
+// checkout waits in the queue, takes a connection and begins the transaction.
+//
+// A connection that died while it was idle is replaced, each one at most once:
+// nothing has run on it, and fn never sees it. It says so as driver.ErrBadConn. A
+// fresh one that fails at BEGIN is tried once more, and then its reason is told.
 func (tx *transaction) checkout(start time.Time) error {
 	if err := tx.pool.gate.Enter(tx.ctx, tx.options.name); err != nil {
 		return err
 	}
 	tx.queued = true
-	for range deadConnections {
-		conn, err := tx.pool.db.Conn(tx.ctx)
-		if err != nil {
-			return err
-		}
-		tx.conn, tx.wait = conn, time.Since(start)
-		err = tx.start()
+	tx.hurry()
+	idle, fresh := tx.pool.db.Stats().OpenConnections+1, 1
+	for {
+		err := tx.open(start)
 		if err == nil || tx.ctx.Err() != nil || tx.sessions.engine.Classify(err).Kind != engine.Lost {
 			return err
 		}
-		tx.discard()
-		_ = conn.Close()
+		switch dead := errors.Is(err, driver.ErrBadConn); {
+		case dead && idle > 0:
+			idle--
+		case !dead && tx.conn != nil && fresh > 0:
+			fresh--
+		default:
+			return err
+		}
+		if tx.conn != nil {
+			tx.discard()
+			_ = tx.conn.Close()
+			tx.conn, tx.link = nil, nil
+		}
 	}
-	return driver.ErrBadConn
+}
+
+// open takes a connection and begins the transaction on it.
+func (tx *transaction) open(start time.Time) error {
+	ctx := tx.ctx
+	if !tx.until.IsZero() {
+		ctx = engine.WithDeadline(ctx, tx.until)
+	}
+	conn, err := tx.pool.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	tx.conn, tx.wait = conn, time.Since(start)
+	if err := tx.start(); err != nil {
+		return err
+	}
+	return tx.fresh()
+}
+
+// hurry bounds what a replica may take once it is the session's turn: it is not
+// busy, so that it answers at once or not at all.
+func (tx *transaction) hurry() {
+	if !tx.pool.replica {
+		return
+	}
+	if at := time.Now().Add(replicaPatience); tx.until.IsZero() || at.Before(tx.until) {
+		tx.until = at
+	}
+	if tx.timer == nil {
+		tx.timer = time.AfterFunc(time.Until(tx.until), func() { tx.cancel(errTimeout) })
+	} else if tx.timer.Stop() {
+		tx.timer.Reset(time.Until(tx.until))
+	}
 }
 
 // start finds the driver's connection and begins the transaction on it.

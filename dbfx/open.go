@@ -208,6 +208,7 @@ func (d *Database) assemble(db *sql.DB) {
 		poolTimeout: d.cfg.PoolTimeout, commitTimeout: d.cfg.CommitTimeout,
 	}
 	d.sessions.replica = read.db != db && d.engine.Reader().Replica
+	d.sessions.read.replica = d.sessions.replica
 	d.sessions.maxLag = d.cfg.DatabaseReplicaMaxLag
 	d.sessions.renew = func() {
 		if !d.engine.Renew() || db != d.main {

@@ -87,7 +87,7 @@ func (w *work) again(result attemptResult, p RetryPolicy) bool {
 		case engine.Serialization:
 			return true
 		case engine.Lost:
-			if w.options.idempotent || w.readOnly {
+			if w.options.idempotent || w.readOnly || !result.begun {
 				return true
 			}
 		}

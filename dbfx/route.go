@@ -16,57 +16,71 @@ import (
 type lagging struct {
 	replica bool // read is a replica
 	maxLag  time.Duration
-	backAt  atomic.Int64 // when the replicas are tried again, in Unix nanoseconds
+	backAt  atomic.Int64 // when the replicas are tried again, in Unix nanoseconds; 0 while they are in use
 }
 
 // replicaPause is how long the primary stands in before the replicas are tried
 // again.
 const replicaPause = time.Second
 
+// replicaPatience is how long a replica with a free place may take to begin.
+const replicaPatience = 2 * time.Second
+
 // begin begins a transaction where it belongs: a View on a replica, if there is
 // one that answers and is fresh enough, and all else on the primary.
 func (w *work) begin(ctx context.Context) (*transaction, error) {
 	s := w.sessions
+	start := time.Now()
 	if !w.readOnly {
-		return w.beginOn(ctx, s.write)
+		return w.beginOn(ctx, s.write, start)
 	}
 	if !s.replica {
-		return w.beginOn(ctx, s.read)
+		return w.beginOn(ctx, s.read, start)
 	}
 	// A hot standby refuses serializable transactions, and only at the first query.
-	if w.options.primary || w.options.isolation == sql.LevelSerializable || ctx.Value(primaryKey{}) != nil ||
-		time.Now().UnixNano() < s.backAt.Load() {
-		return w.beginOn(ctx, s.write)
+	if w.options.primary || w.options.isolation == sql.LevelSerializable || ctx.Value(primaryKey{}) != nil || !s.usable() {
+		return w.beginOn(ctx, s.write, start)
 	}
-	tx, err := w.beginOn(ctx, s.read)
+	tx, err := w.beginOn(ctx, s.read, start)
 	if err == nil {
-		if err = tx.fresh(); err == nil {
-			return tx, nil
-		}
-		tx.rollback()
-		tx.cancel(errSessionEnd)
-		tx.release()
+		s.backAt.Store(0)
+		return tx, nil
 	}
-	if ctx.Err() != nil || s.active.closing.Err() != nil || errors.Is(err, ErrOptions) || isFull(err) {
+	if ctx.Err() != nil || s.active.closing.Err() != nil || errors.Is(err, ErrOptions) {
 		return nil, err
 	}
-	s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
-	s.log.Warn("the primary stands in for the replicas", zap.String("reason", err.Error()))
-	return w.beginOn(ctx, s.write)
+	if !isFull(err) {
+		s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
+		s.log.Warn("the primary stands in for the replicas", zap.String("reason", err.Error()))
+	}
+	return w.beginOn(ctx, s.write, start)
+}
+
+// usable reports whether a View is to try the replicas. When they are out of use
+// one View in a replicaPause tries them again: it alone pays if they are still
+// hung.
+func (l *lagging) usable() bool {
+	at := l.backAt.Load()
+	if at == 0 {
+		return true
+	}
+	now := time.Now()
+	return now.UnixNano() >= at && l.backAt.CompareAndSwap(at, now.Add(replicaPause).UnixNano())
 }
 
 // isFull reports whether err is the wait for a pool whose connections are all in
-// use: that replica answers, and a second wait at the primary would not help.
+// use: that replica answers.
 func isFull(err error) bool {
 	var timeout *CheckoutTimeoutError
 	return errors.As(err, &timeout) && timeout.Err == nil && timeout.Stats.MaxOpenConnections > 0 &&
 		timeout.Stats.InUse >= timeout.Stats.MaxOpenConnections
 }
 
-// fresh refuses a replica that lags too much.
+// fresh refuses a replica that lags too much. It is a part of the begin, and bounded
+// with it.
 func (tx *transaction) fresh() error {
 	most := tx.sessions.maxLag
-	if most <= 0 {
+	if most <= 0 || !tx.pool.replica {
 		return nil
 	}
 	lag, err := tx.sessions.engine.Lag(tx.ctx, tx.on())

@@ -32,8 +32,9 @@ type Sessions struct {
 
 // pool is a handle and the queue in front of it.
 type pool struct {
-	db   *sql.DB
-	gate *engine.Gate
+	db      *sql.DB
+	gate    *engine.Gate
+	replica bool // a copy that may hang while the primary lives
 }
 
 // rollbackTimeout bounds every clean-up: ROLLBACK, and the way back to a

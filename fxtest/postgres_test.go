@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -331,68 +329,6 @@ func TestPostgres_TimeoutsAreTheServers(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-// TestPostgres_BehindPgBouncer: transaction mode, four connections to the server,
-// sixteen workers.
-func TestPostgres_BehindPgBouncer(t *testing.T) {
-	t.Parallel()
-	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		if program = "/usr/sbin/pgbouncer"; !exists(program) {
-			if os.Getenv("CI") != "" {
-				t.Fatal("pgbouncer is required here")
-			}
-			t.Skip("no pgbouncer; Debian has it as a package")
-		}
-	}
-	cfg := fxtest.Postgres(t)
-	port := fxtest.FreePort(t)
-	fxtest.StartAs(t, program, func(dir string) []string {
-		ini := filepath.Join(dir, "pgbouncer.ini")
-		text := fmt.Sprintf(`[databases]
-%s = host=%s port=%d user=%s password=%s
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = %d
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 4
-max_client_conn = 200
-logfile = %s/log
-`, cfg.Name, cfg.Host, cfg.Port, cfg.User, cfg.Password.Reveal(), port, dir)
-		if err := os.WriteFile(ini, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return []string{ini}
-	})
-	cfg.Port, cfg.Pooler, cfg.StatementTimeout = port, "transaction", 10*time.Second
-	app := fxtest.New(t, fxtest.Use(cfg)) // waits until it listens
-	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for w := range 16 {
-		wg.Go(func() {
-			for i := range 40 {
-				key := fmt.Sprintf("%d-%d", w, i)
-				if err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, key, i) }); err != nil {
-					t.Error("Run:", err)
-				}
-				if err := app.Sessions.View(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
-					return tx.QueryRowContext(ctx, "select v from kv where k = $1", key).Scan(new(int))
-				}); err != nil {
-					t.Error("View:", err)
-				}
-				if err := app.DB.QueryRowContext(t.Context(), "select count(*) from kv where v >= $1", i).Scan(new(int)); err != nil {
-					t.Error("bare:", err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	wantCount(t, app, "%", 16*40)
 }
 
 func exists(path string) bool {
