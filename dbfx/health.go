@@ -150,7 +150,8 @@ func (h *Health) probe(ctx context.Context) Report {
 		err = h.db.PingContext(short)
 		cancel()
 	}
-	if err != nil && h.full() {
+	// A server that has no place for one more connection lives.
+	if err != nil && (h.full() || h.classify(err) == "too many connections") {
 		report.Status, report.State = Warn, StateSaturated
 		err = h.direct(ctx)
 	}
@@ -171,10 +172,13 @@ func (h *Health) full() bool {
 	return s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections
 }
 
-// direct asks the database on a connection of its own.
+// direct asks the database past the pool.
 func (h *Health) direct(ctx context.Context) error {
 	if h.connector == nil {
 		return nil
+	}
+	if p, ok := h.connector.(interface{ Probe(context.Context) error }); ok {
+		return p.Probe(ctx)
 	}
 	conn, err := h.connector.Connect(ctx)
 	if err != nil {

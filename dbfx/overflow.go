@@ -15,7 +15,7 @@ const (
 	trimWindow   = 12
 )
 
-// trimmer closes the overflow of a pool after the load has gone. database/sql
+// trimmer closes the overflow of pools after the load has gone. database/sql
 // can only cap what idles at once, which closes and opens connections all the
 // time under a load above the cap, or let everything idle out.
 type trimmer struct {
@@ -23,12 +23,15 @@ type trimmer struct {
 	wg   sync.WaitGroup
 }
 
-// start begins to trim db, if its handle keeps less than it may have open.
+// start begins to trim db, if its handle keeps less than it may have open. It may be
+// called for several handles, before end.
 func (t *trimmer) start(db *sql.DB, h engine.Handle) {
 	if h.Keep <= 0 || h.MaxIdle <= h.Keep {
 		return
 	}
-	t.stop = make(chan struct{})
+	if t.stop == nil {
+		t.stop = make(chan struct{})
+	}
 	t.wg.Go(func() {
 		tick := time.NewTicker(trimInterval)
 		defer tick.Stop()

@@ -33,6 +33,9 @@ func (d *Database) start(ctx context.Context) error {
 	}
 	d.started.Store(true)
 	d.trim.start(d.main, d.engine.Main())
+	if reader := d.engine.Reader(); reader.Replica {
+		d.trim.start(d.reader, reader)
+	}
 	d.log.Info("database started",
 		zap.String("engine", d.engine.Dialect()),
 		zap.String("where", d.engine.Where()),

@@ -5,9 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // Close drains and closes the database, as the module does on stop: new sessions
@@ -126,6 +129,11 @@ func (d *Database) abort() error {
 	for _, db := range []*sql.DB{d.reader, d.main} {
 		if db != nil {
 			errs = append(errs, db.Close())
+		}
+	}
+	for _, h := range []engine.Handle{d.engine.Reader(), d.engine.Main()} {
+		if c, ok := h.Connector.(io.Closer); ok { // an Opener may hide it from sql.DB.Close
+			errs = append(errs, c.Close())
 		}
 	}
 	return errors.Join(errs...)
