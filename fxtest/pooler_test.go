@@ -98,10 +98,12 @@ func TestPooler_WithoutAServerCostsTwoDialsAndSaysWhy(t *testing.T) {
 	warm(t, app, 20)
 	server.Stop(t, syscall.SIGQUIT)
 	work := map[string]func(context.Context) error{
-		"Run":     func(ctx context.Context) error { return app.Sessions.Run(ctx, touch) },
-		"View":    func(ctx context.Context) error { return app.Sessions.View(ctx, touch) },
-		"Exec":    func(ctx context.Context) error { _, err := app.DB.ExecContext(ctx, "select 1"); return err },
-		"Query":   func(ctx context.Context) error { return app.DB.QueryRowContext(ctx, "select $1::int", 1).Scan(new(int)) },
+		"Run":  func(ctx context.Context) error { return app.Sessions.Run(ctx, touch) },
+		"View": func(ctx context.Context) error { return app.Sessions.View(ctx, touch) },
+		"Exec": func(ctx context.Context) error { _, err := app.DB.ExecContext(ctx, "select 1"); return err },
+		"Query": func(ctx context.Context) error {
+			return app.DB.QueryRowContext(ctx, "select $1::int", 1).Scan(new(int))
+		},
 		"BeginTx": func(ctx context.Context) error { return beginBare(ctx, app) },
 	}
 	for name, call := range work {
