@@ -137,16 +137,44 @@ func readCatalog(fsys fs.FS, dialect dbfx.Dialect, code []Go) (*catalog, error) 
 	return c, nil
 }
 
-// root finds the folder that holds the files: the folder of the engine, where
+// root is the folder that holds the files.
+func root(fsys fs.FS, dialect dbfx.Dialect) (fs.FS, error) {
+	name, err := rootPath(fsys, dialect)
+	if err != nil {
+		return nil, err
+	}
+	return fs.Sub(fsys, name)
+}
+
+// rootPath finds the folder that holds the files: the folder of the engine, where
 // there are such; the root; or the only folder in it, which is what go:embed
 // without fs.Sub makes.
-func root(fsys fs.FS, dialect dbfx.Dialect) (fs.FS, error) {
-	entries, err := fs.ReadDir(fsys, ".")
-	if err != nil {
-		return nil, fmt.Errorf("dbfx: migrate: %w", err)
+func rootPath(fsys fs.FS, dialect dbfx.Dialect) (string, error) {
+	at := "."
+	for {
+		files, folders, err := entries(fsys, at)
+		if err != nil {
+			return "", fmt.Errorf("dbfx: migrate: %w", err)
+		}
+		own, split := engineFolder(folders, dialect)
+		switch {
+		case split && len(files) > 0:
+			return "", fmt.Errorf("dbfx: migrate: %s stands beside the folders of the engines; move it into each", files[0])
+		case split && own == "":
+			return "", fmt.Errorf("dbfx: migrate: there is no folder %q", dialect)
+		case split:
+			return path.Join(at, own), nil
+		case len(files) > 0 || len(folders) != 1:
+			return at, nil
+		}
+		at = path.Join(at, folders[0])
 	}
-	var files, folders []string
-	for _, e := range entries {
+}
+
+// entries are the .sql files and the folders in a folder.
+func entries(fsys fs.FS, at string) (files, folders []string, err error) {
+	list, err := fs.ReadDir(fsys, at)
+	for _, e := range list {
 		switch {
 		case e.IsDir():
 			folders = append(folders, e.Name())
@@ -154,33 +182,22 @@ func root(fsys fs.FS, dialect dbfx.Dialect) (fs.FS, error) {
 			files = append(files, e.Name())
 		}
 	}
-	engines := map[dbfx.Dialect][]string{dbfx.Postgres: {"postgresql", "postgres"}, dbfx.SQLite: {"sqlite", "sqlite3"}}
-	own, split := "", false
-	for engine, names := range engines {
-		for _, name := range names {
-			if slices.Contains(folders, name) {
-				split = true
-				if engine == dialect {
-					own = name
-				}
+	return files, folders, err
+}
+
+// engineFolder finds the folder of an engine, and whether there is one of any.
+func engineFolder(folders []string, dialect dbfx.Dialect) (own string, split bool) {
+	for name, engine := range map[string]dbfx.Dialect{
+		"postgresql": dbfx.Postgres, "postgres": dbfx.Postgres, "sqlite": dbfx.SQLite, "sqlite3": dbfx.SQLite,
+	} {
+		if slices.Contains(folders, name) {
+			split = true
+			if engine == dialect {
+				own = name
 			}
 		}
 	}
-	switch {
-	case split && len(files) > 0:
-		return nil, fmt.Errorf("dbfx: migrate: %s stands beside the folders of the engines; move it into each", files[0])
-	case split && own == "":
-		return nil, fmt.Errorf("dbfx: migrate: there is no folder %q", dialect)
-	case split:
-		return fs.Sub(fsys, own)
-	case len(files) == 0 && len(folders) == 1:
-		below, err := fs.Sub(fsys, folders[0])
-		if err != nil {
-			return nil, fmt.Errorf("dbfx: migrate: %w", err)
-		}
-		return root(below, dialect)
-	}
-	return fsys, nil
+	return own, split
 }
 
 // readFile reads one file. goose leaves out a file without a number in silence;
