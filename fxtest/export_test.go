@@ -85,6 +85,20 @@ func (s *Server) Standby(tb testing.TB, settings ...string) *Server {
 	return &Server{&standby}
 }
 
+// WriteFile writes a file into the server's data directory.
+func (s *Server) WriteFile(tb testing.TB, name string, data []byte) {
+	tb.Helper()
+	path := filepath.Join(filepath.Dir(s.server.pid), name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if s.server.who != nil {
+		if err := os.Chown(path, int(s.server.who.Uid), int(s.server.who.Gid)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
 // EnableTLS gives the server a certificate for 127.0.0.1 and returns the path of
 // the authority's.
 func (s *Server) EnableTLS(tb testing.TB) (authority string) {
