@@ -1,7 +1,9 @@
 package dbfx
 
 import (
+	"context"
 	"errors"
+	"strings"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 	"github.com/sergas/dbkit/dbfx/internal/postgres"
@@ -32,13 +34,92 @@ func IsRetryable(err error) bool {
 // columns where the database tells those ("users.email"), or "".
 func Constraint(err error) string { return classify(err).Constraint }
 
-// classify asks both engines: an error tells whose it is.
+// IsUnavailable reports whether the database could not be asked: it cannot be
+// reached, is starting or shutting down, has too many connections, the pool is
+// full, or the Database is closed. An HTTP service answers 503 with Retry-After.
+//
+// It is never true of ErrCommitUnknown: what was asked may have been done. Errors
+// of the network look alike wherever they come from: ask it of what Run, View and
+// statements return, not of calls to other services within fn.
+func IsUnavailable(err error) bool {
+	switch {
+	case err == nil || errors.Is(err, ErrCommitUnknown):
+		return false
+	case errors.Is(err, ErrCheckoutTimeout) || isClosed(err):
+		return true
+	}
+	return classify(err).Unavailable
+}
+
+// IsTimeout reports whether a limit of time ended the work: the wait for a lock,
+// a statement, an idle transaction, the checkout (POOL_TIMEOUT) or the deadline
+// of a context. A context that was cancelled is none. PostgreSQL has one code for
+// statement_timeout and for a statement that somebody cancelled at the server.
+//
+// It is never true of ErrCommitUnknown.
+func IsTimeout(err error) bool {
+	switch {
+	case err == nil || errors.Is(err, ErrCommitUnknown):
+		return false
+	case errors.Is(err, ErrCheckoutTimeout):
+		return true
+	}
+	return classify(err).Timeout
+}
+
+// ErrorClass names what went wrong in a word or two, for logs, metrics and
+// labels: Health's classes (refused, dns, tls, auth, timeout, lost, starting, too
+// many connections, no such database, read-only, busy, conflict, constraint, disk
+// full, cannot open, i/o, damaged), and closed, pool full, commit unknown, rolled
+// back and canceled. Anything else is "error"; nil is "". It never holds a value.
+func ErrorClass(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, ErrCommitUnknown):
+		return "commit unknown"
+	case isClosed(err):
+		return "closed"
+	case errors.Is(err, ErrCheckoutTimeout):
+		return checkoutClass(err)
+	}
+	class := classify(err).Class
+	switch {
+	case class != "error":
+		return class
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	case errors.Is(err, ErrRolledBack):
+		return "rolled back"
+	}
+	return class
+}
+
+// checkoutClass tells a full pool from a server that does not let one in.
+func checkoutClass(err error) string {
+	var timeout *CheckoutTimeoutError
+	if errors.As(err, &timeout) && unlessContext(timeout.Err) != nil {
+		return classify(timeout.Err).Class
+	}
+	return "pool full"
+}
+
+// isClosed reports whether err says that the Database is. database/sql has no
+// name for its own error.
+func isClosed(err error) bool {
+	return errors.Is(err, ErrClosed) || strings.Contains(err.Error(), "sql: database is closed")
+}
+
+// classify asks both engines: an error tells whose it is. What both understand
+// alike (a deadline, a lost connection) is PostgreSQL's, which knows more of it.
 func classify(err error) engine.Fault {
 	if err == nil {
 		return engine.Fault{}
 	}
-	if f := postgres.Classify(err); f.Kind != engine.Other || f.Constraint != "" {
+	switch f := sqlite.Classify(err); f.Class {
+	case "error", "timeout", "lost":
+		return postgres.Classify(err)
+	default:
 		return f
 	}
-	return sqlite.Classify(err)
 }

@@ -61,9 +61,12 @@ func (d *Database) startContext(ctx context.Context) (context.Context, context.C
 	return context.WithTimeout(ctx, budget)
 }
 
-// connect tries until the database answers or cannot be expected to.
+// connect tries until the database answers or cannot be expected to. It gives up
+// with the reason of the last try that ended by itself: the deadline cuts a try
+// short, and 'no answer in time' would hide 'too many connections'.
 func (d *Database) connect(ctx context.Context, begin time.Time) error {
 	told := time.Now()
+	var reason error
 	for pause := 25 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		err := d.try(ctx)
 		if err == nil {
@@ -72,6 +75,9 @@ func (d *Database) connect(ctx context.Context, begin time.Time) error {
 		explained, later := d.engine.StartError(err)
 		if !later {
 			return explained
+		}
+		if reason == nil || ctx.Err() == nil {
+			reason = explained
 		}
 		if time.Since(told) > 3*time.Second {
 			told = time.Now()
@@ -82,7 +88,7 @@ func (d *Database) connect(ctx context.Context, begin time.Time) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return fmt.Errorf("gave up after %s: %w", time.Since(begin).Round(time.Millisecond), explained)
+			return fmt.Errorf("gave up after %s: %w", time.Since(begin).Round(time.Millisecond), reason)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, dbfx.ErrCommitUnknown):
 		reply(w, http.StatusInternalServerError, problem{"it is not known whether this was done; list the tokens before you try again"})
-	case errors.Is(err, dbfx.ErrCheckoutTimeout), errors.Is(err, dbfx.ErrClosed), dbfx.IsRetryable(err):
+	case dbfx.IsUnavailable(err), dbfx.IsTimeout(err), dbfx.IsRetryable(err):
 		w.Header().Set("Retry-After", "1")
 		reply(w, http.StatusServiceUnavailable, problem{"busy; try again"})
 	default:

@@ -31,4 +31,7 @@ type Fault struct {
 	Kind       Kind
 	Constraint string // the constraint's name, or its columns
 	Class      string // for health: "refused", "auth", "timeout", … never a value
+
+	Unavailable bool // the database could not be reached, or takes no more
+	Timeout     bool // a limit of time ended it: of a lock, a statement, an idle transaction, a context
 }

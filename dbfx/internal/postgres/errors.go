@@ -39,17 +39,18 @@ func Classify(err error) engine.Fault {
 		return engine.Fault{Class: "tls"}
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return engine.Fault{Kind: engine.Lost, Class: "refused"}
+		return engine.Fault{Kind: engine.Lost, Class: "refused", Unavailable: true}
 	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
-		return engine.Fault{Kind: engine.Lost, Class: "dns"}
+		return engine.Fault{Kind: engine.Lost, Class: "dns", Unavailable: true}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) {
-		return engine.Fault{Class: "timeout"}
+		var dial *pgconn.ConnectError // no answer of the host, and not of a statement
+		return engine.Fault{Class: "timeout", Timeout: true, Unavailable: errors.As(err, &dial)}
 	}
 	if lost(err) {
-		return engine.Fault{Kind: engine.Lost, Class: "lost"}
+		return engine.Fault{Kind: engine.Lost, Class: "lost", Unavailable: true}
 	}
 	return engine.Fault{Class: "error"}
 }
@@ -75,15 +76,18 @@ func classify(pg *pgconn.PgError) engine.Fault {
 		if pg.Severity == "ERROR" || pg.SeverityUnlocalized == "ERROR" {
 			f.Kind, f.Class = engine.Serialization, "conflict"
 		}
-	case "53300", "57P03":
+	case "53300":
+		f.Class, f.Unavailable = "too many connections", true
+	case "57P03":
 		f.Class = "starting"
-		if pg.Code == "53300" {
-			f.Class = "too many connections"
-		}
 	case "3D000":
 		f.Class = "no such database"
-	case "57014":
-		f.Class = "timeout"
+	case "53100":
+		f.Class = "disk full"
+	case "55P03":
+		f.Class, f.Timeout = "busy", true
+	case "57014", "25P03", "25P04": // 57014 is statement_timeout, and who asks the server to cancel
+		f.Class, f.Timeout = "timeout", true
 	}
 	switch class := pg.Code[:min(2, len(pg.Code))]; {
 	case class == "23":
@@ -91,7 +95,7 @@ func classify(pg *pgconn.PgError) engine.Fault {
 	case class == "28":
 		f.Class = "auth"
 	case class == "08", pg.Code == "57P01", pg.Code == "57P02", pg.Code == "57P03", pg.Code == "57P05", pg.Code == "25P03":
-		f.Kind = engine.Lost
+		f.Kind, f.Unavailable = engine.Lost, !f.Timeout
 		if f.Class == "error" {
 			f.Class = "lost"
 		}

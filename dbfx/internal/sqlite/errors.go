@@ -20,6 +20,8 @@ const (
 	codeInterrupt = 9
 	codeIOErr     = 10
 	codeCorrupt   = 11
+	codeFull      = 13
+	codeCantOpen  = 14
 	codeNotADB    = 26
 
 	codeCheck      = 275
@@ -50,11 +52,11 @@ func Classify(err error) engine.Fault {
 	var locked *engine.LockedError
 	switch {
 	case errors.As(err, &locked):
-		return engine.Fault{Kind: engine.Serialization, Class: "busy"}
+		return engine.Fault{Kind: engine.Serialization, Class: "busy", Timeout: true}
 	case errors.Is(err, driver.ErrBadConn):
-		return engine.Fault{Kind: engine.Lost, Class: "lost"}
+		return engine.Fault{Kind: engine.Lost, Class: "lost", Unavailable: true}
 	case errors.Is(err, context.DeadlineExceeded):
-		return engine.Fault{Class: "timeout"}
+		return engine.Fault{Class: "timeout", Timeout: true}
 	}
 	return classify(code(err), err)
 }
@@ -72,7 +74,11 @@ func classify(code int, err error) engine.Fault {
 	}
 	switch code & 0xff {
 	case codeBusy, codeLocked:
-		return engine.Fault{Kind: engine.Serialization, Class: "busy"}
+		return engine.Fault{Kind: engine.Serialization, Class: "busy", Timeout: true}
+	case codeCantOpen:
+		return engine.Fault{Class: "cannot open", Unavailable: true}
+	case codeFull:
+		return engine.Fault{Class: "disk full"}
 	case codeReadOnly:
 		return engine.Fault{Kind: engine.ReadOnly, Class: "read-only"}
 	case codeIOErr:
