@@ -130,14 +130,16 @@ type Config struct {
 	// Environment: TOKEN_PERSISTENCE_ENABLED.
 	TokenPersistenceEnabled bool
 
-	// SQLiteMaxConns is how many connections the injected *sql.DB of a SQLite
-	// file may have. 0 is the number of CPUs plus one, within 3 and 5; 1 is
-	// SQLAlchemy's StaticPool. Environment: SQLITE_MAX_CONNS.
+	// SQLiteMaxConns is how many real connections to a SQLite file read; the one
+	// that writes is another. When a reader has waited for 20 ms one more is opened,
+	// and closed when it is idle. 1 is SQLAlchemy's StaticPool: everything runs on
+	// one connection. 0, the default, chooses 16. The *sql.DB itself has no limit:
+	// sql.DBStats counts who uses it. Environment: SQLITE_MAX_CONNS.
 	SQLiteMaxConns int
 
-	// SQLiteBusyTimeout is how long a statement waits for another process's
-	// lock; the timeout of a SQLite URL wins. Defaults to 5 seconds. Environment:
-	// SQLITE_BUSY_TIMEOUT.
+	// SQLiteBusyTimeout is how long a statement waits for another process's lock,
+	// and one outside of a session for the writers of this process; the timeout of a
+	// SQLite URL wins. Defaults to 5 seconds. Environment: SQLITE_BUSY_TIMEOUT.
 	SQLiteBusyTimeout time.Duration
 
 	// SQLiteCacheMB is the page cache of one connection in MiB; the memory taken
@@ -158,6 +160,18 @@ type Config struct {
 	// full, which survives a power loss too and costs about five times as much a
 	// commit. Defaults to normal. Environment: SQLITE_SYNCHRONOUS.
 	SQLiteSynchronous Synchronous
+
+	// SQLiteWALMB is the size of the log beside the file, in MiB, from which on the
+	// writer waits up to 150 ms for a moment without readers to begin it anew. 0
+	// leaves all checkpoints to others, such as litestream. Defaults to 32.
+	// Environment: SQLITE_WAL_MB.
+	SQLiteWALMB int
+
+	// SQLiteTempStore is where sorts and temporary tables go: memory, which never
+	// spills, so that a sort of 400 MB takes 800 MB; or file, which needs as much
+	// room in the directory for temporary files. Defaults to memory. Environment:
+	// SQLITE_TEMP_STORE.
+	SQLiteTempStore TempStore
 
 	// SQLiteFileMode is the permission of a database file that dbfx makes; what
 	// exists keeps its own. Defaults to 0600. Environment: SQLITE_FILE_MODE, octal.
@@ -203,6 +217,8 @@ func DefaultConfig() Config {
 		SQLiteCacheMB:           64,
 		SQLiteStatementCache:    128,
 		SQLiteSynchronous:       SynchronousNormal,
+		SQLiteWALMB:             32,
+		SQLiteTempStore:         TempStoreMemory,
 		SQLiteFileMode:          0o600,
 		SQLSlowThreshold:        time.Second,
 	}

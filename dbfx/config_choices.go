@@ -51,3 +51,12 @@ const (
 	SynchronousNormal Synchronous = "normal"
 	SynchronousFull   Synchronous = "full"
 )
+
+// TempStore is SQLite's pragma temp_store.
+type TempStore string
+
+// Memory never spills, file does.
+const (
+	TempStoreMemory TempStore = "memory"
+	TempStoreFile   TempStore = "file"
+)

@@ -11,7 +11,7 @@ import (
 
 // newEngine makes the engine that cfg asks for. It is the one place that turns a
 // dialect into code.
-func newEngine(cfg Config, name string, watch *observers, password PasswordSource) (engine.Engine, error) {
+func newEngine(cfg Config, name string, watch *observers, password PasswordSource, warn func(string)) (engine.Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func newEngine(cfg Config, name string, watch *observers, password PasswordSourc
 	if loc.Dialect == dburl.Postgres {
 		return newPostgres(cfg, loc, trace, password, prefix), nil
 	}
-	return newSQLite(cfg, loc, trace, prefix), nil
+	return newSQLite(cfg, loc, trace, prefix, warn), nil
 }
 
 func newPostgres(cfg Config, loc dburl.Location, trace *engine.Trace, password PasswordSource, prefix string) *postgres.Engine {
@@ -72,7 +72,7 @@ func postgresOptions(cfg Config, loc dburl.Location, trace *engine.Trace, passwo
 	}
 }
 
-func newSQLite(cfg Config, loc dburl.Location, trace *engine.Trace, prefix string) *sqlite.Engine {
+func newSQLite(cfg Config, loc dburl.Location, trace *engine.Trace, prefix string, warn func(string)) *sqlite.Engine {
 	opt := sqlite.Options{
 		Path:           loc.Path,
 		Memory:         loc.Path == dburl.Memory,
@@ -81,6 +81,8 @@ func newSQLite(cfg Config, loc dburl.Location, trace *engine.Trace, prefix strin
 		MaxConns:       cfg.SQLiteMaxConns,
 		BusyTimeout:    cfg.busyTimeout(),
 		StatementCache: cfg.SQLiteStatementCache,
+		WALBytes:       int64(cfg.SQLiteWALMB) << 20,
+		Warn:           warn,
 		Pragmas:        cfg.pragmas(),
 		ReadPragmas:    cfg.readPragmas(),
 		Trace:          trace,

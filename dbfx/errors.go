@@ -49,8 +49,10 @@ type CheckoutTimeoutError struct {
 
 // Error implements error.
 func (e *CheckoutTimeoutError) Error() string {
-	text := fmt.Sprintf("dbfx: no connection within POOL_TIMEOUT: waited %s, %d of %d in use",
-		e.Waited.Round(time.Millisecond), e.Stats.InUse, e.Stats.MaxOpenConnections)
+	text := "dbfx: no connection within POOL_TIMEOUT: waited " + e.Waited.Round(time.Millisecond).String()
+	if e.Stats.MaxOpenConnections > 0 {
+		text += fmt.Sprintf(", %d of %d in use", e.Stats.InUse, e.Stats.MaxOpenConnections)
+	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}

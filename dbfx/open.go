@@ -153,7 +153,7 @@ func newDatabase(name string, cfg Config, opts ...OpenOption) (*Database, error)
 		d.observers.list = append(d.observers.list, &echo{log: d.log, params: cfg.SQLEchoParams})
 	}
 	var err error
-	d.engine, err = newEngine(cfg, name, &d.observers, d.source)
+	d.engine, err = newEngine(cfg, name, &d.observers, d.source, func(text string) { d.log.Warn(text) })
 	return d, err
 }
 

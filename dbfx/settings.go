@@ -61,6 +61,8 @@ var settings = []setting{
 	whole("SQLITE_MMAP_MB", tuning, 0, 1<<20, func(c *Config) *int { return &c.SQLiteMmapMB }),
 	whole("SQLITE_STATEMENT_CACHE", tuning, 0, 1<<16, func(c *Config) *int { return &c.SQLiteStatementCache }),
 	choice("SQLITE_SYNCHRONOUS", tuning, []Synchronous{SynchronousNormal, SynchronousFull}, func(c *Config) *Synchronous { return &c.SQLiteSynchronous }),
+	whole("SQLITE_WAL_MB", tuning, 0, 1<<20, func(c *Config) *int { return &c.SQLiteWALMB }),
+	choice("SQLITE_TEMP_STORE", tuning, []TempStore{TempStoreMemory, TempStoreFile}, func(c *Config) *TempStore { return &c.SQLiteTempStore }),
 	fileMode("SQLITE_FILE_MODE", func(c *Config) *os.FileMode { return &c.SQLiteFileMode }),
 	flag("SQL_ECHO", shared, func(c *Config) *bool { return &c.SQLEcho }),
 	flag("SQL_ECHO_PARAMS", shared, func(c *Config) *bool { return &c.SQLEchoParams }),

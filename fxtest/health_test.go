@@ -74,10 +74,38 @@ func TestHealth_AFullPoolIsSaturatedAndNotDown(t *testing.T) {
 			defer func() { _ = conn.Close() }()
 		}
 		report := app.Health.Check(t.Context())
-		if report.State != dbfx.StateSaturated || !report.Healthy() {
-			t.Errorf("got %+v, want a healthy, saturated database", report)
+		want := dbfx.StateSaturated
+		if app.Config.Dialect() == dbfx.SQLite {
+			want = dbfx.StateUp // its handle has no limit
+		}
+		if report.State != want || !report.Healthy() {
+			t.Errorf("got %+v, want a healthy database, %s", report, want)
 		}
 	}, func(c *dbfx.Config) { c.PoolSize, c.MaxOverflow, c.SQLiteMaxConns = 2, 0, 2 })
+}
+
+func TestHealth_OneConnectionInUseIsNotDown(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*dbfx.Config){
+		"Memory":        func(c *dbfx.Config) { c.SQLitePath = ":memory:" },
+		"OneConnection": func(c *dbfx.Config) { c.SQLiteMaxConns = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := fxtest.SQLite(t)
+			change(&cfg)
+			app := fxtest.New(t, fxtest.Use(cfg))
+			err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+				if report := app.Health.Check(context.WithoutCancel(ctx)); report.State != dbfx.StateUp {
+					t.Errorf("got %+v while a session has the connection", report)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func TestHealth_SaysDownAndBounds(t *testing.T) {

@@ -25,7 +25,7 @@ func TestSQLite_PragmasHoldOnEveryConnection(t *testing.T) {
 	app := fxtest.New(t, fxtest.Use(cfg))
 	want := map[string]string{
 		"journal_mode": "wal", "synchronous": "1", "foreign_keys": "1", "cache_size": "-65536",
-		"temp_store": "2", "busy_timeout": "5000", "journal_size_limit": "67108864", "query_only": "0",
+		"temp_store": "2", "busy_timeout": "5000", "journal_size_limit": "33554432", "wal_autocheckpoint": "1000", "query_only": "0",
 	}
 	check := func(t *testing.T, name, want string, query func(string) *sql.Row) {
 		t.Helper()
@@ -114,11 +114,7 @@ func TestSQLite_AVanishedFileIsNotReplacedByAnEmptyOne(t *testing.T) {
 	if err := remove(app.Config.SQLitePath); err != nil {
 		t.Fatal(err)
 	}
-	first, err := app.DB.Conn(t.Context()) // takes the warm connection
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = first.Close() }()
+	app.Sessions.Renew() // the open connections are closed
 	if err := app.DB.PingContext(t.Context()); err == nil {
 		t.Error("a new connection made a new and empty database")
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,7 +13,8 @@ import (
 // SQLite file then have a p99 of 5.8 times their p50, and with a Gate in front
 // of 1.4 times.
 type Gate struct {
-	slots chan struct{} // Go wakes the senders of a channel in their order
+	slots   chan struct{} // Go wakes the senders of a channel in their order
+	waiting atomic.Int64
 
 	mu     sync.Mutex
 	holder string
@@ -42,6 +44,8 @@ func (g *Gate) Enter(ctx context.Context, holder string) error {
 	if g.TryEnter(holder) {
 		return nil
 	}
+	g.waiting.Add(1)
+	defer g.waiting.Add(-1)
 	select {
 	case g.slots <- struct{}{}:
 		g.entered(holder)
@@ -63,6 +67,9 @@ func (g *Gate) Leave() {
 		<-g.slots
 	}
 }
+
+// Waiting is how many wait for a place.
+func (g *Gate) Waiting() int { return int(g.waiting.Load()) }
 
 // Holder says who entered last, and how long ago; "" when no one is in.
 func (g *Gate) Holder() (string, time.Duration) {

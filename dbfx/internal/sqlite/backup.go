@@ -23,7 +23,7 @@ const backupPages = 1024
 // when it is whole and on the disk. Only files that this call has made are ever
 // removed, and none is replaced.
 func (e *Engine) Backup(ctx context.Context, conn any, path string, progress func(done, total int)) error {
-	source, ok := conn.(rawConn)
+	source, ok := unwrap(conn).(rawConn)
 	if !ok {
 		return fmt.Errorf("unexpected connection %T", conn)
 	}

@@ -4,90 +4,65 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-
-	"modernc.org/sqlite"
+	"errors"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
-// rawConn is the driver's connection with all that sql.Conn.Raw may want of it.
-type rawConn interface {
-	driver.Conn
-	driver.ConnBeginTx
-	driver.ConnPrepareContext
-	driver.ExecerContext
-	driver.QueryerContext
-	driver.Pinger
-	driver.SessionResetter
-	driver.Validator
-	sqlite.HookRegisterer
-	sqlite.FileControl
-	Serialize() ([]byte, error)
-	Deserialize([]byte) error
-	NewBackup(dstURI string) (*sqlite.Backup, error)
-	NewRestore(srcURI string) (*sqlite.Backup, error)
-	ColumnInfo(query string) ([]sqlite.ColumnInfo, error)
-	RegisterAuthorizer(sqlite.AuthorizerFn) error
-	Status(op sqlite.DBStatusOp, reset bool) (current, high int, err error)
-	IsReadOnly(schema string) (bool, error)
-}
-
-// conn is a connection that queues its writes, never runs a statement outside a
-// transaction that SQLite has ended, and tells what it ran.
+// conn is a connection as database/sql holds it. It costs nothing: it takes a
+// real one when it has something to run, and keeps it until it goes back, so that
+// temporary tables, ATTACH and last_insert_rowid() behave as people expect.
+//
+// database/sql calls IsValid whenever a connection goes back: after Exec, when Rows
+// close, at the end of a Tx, at sql.Conn.Close. Only driver.ErrBadConn makes it
+// call Close instead.
 type conn struct {
-	rawConn
 	engine *Engine
-	reader bool
+	trace  engine.Tracer
+	state  txState
 
 	bound bool // a session has it
 	open  *tx  // the session's transaction, nil before and after it
-	loose bool // a BEGIN came as a statement, and so may be open still
-	trace engine.Tracer
 
-	born  int64   // in nanoseconds
-	db    uintptr // for interrupts; 0 where it is not known
-	cache *cache
-	state guard
+	real     *realConn // nil while it has nothing to run
+	plain    bool      // nothing but reads ran on real: another one would do
+	queued   bool      // it has the place in the write queue
+	begun    bool      // a transaction of ours is open
+	readOnly bool      // what runs may not write: a read-only Tx, or a View in a Run
+	exposed  bool      // real was given to code that writes past us: a restore
 }
 
-var _ engine.Link = (*conn)(nil)
-
-// guard installs the hooks that say when SQLite ends a transaction.
-func (c *conn) guard(hooks sqlite.HookRegisterer) {
-	hooks.RegisterRollbackHook(c.state.rolledBack)
-	hooks.RegisterCommitHook(c.state.committing)
-}
+var (
+	_ engine.Link = (*conn)(nil)
+	_ rawConn     = (*conn)(nil)
+)
 
 // ExecContext implements driver.ExecerContext.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	ctx, _ = engine.Reveal(ctx)
-	call, err := c.enter(ctx, query, args, true)
+	return c.exec(ctx, c.engine.plan(query), args, false)
+}
+
+// exec runs a statement whose rows nobody wants.
+func (c *conn) exec(ctx context.Context, p *plan, args []driver.NamedValue, prepared bool) (result driver.Result, err error) {
+	call, err := c.enter(ctx, p, args, prepared)
 	if err != nil {
 		return nil, err
 	}
-	return c.exec(ctx, args, call, nil)
-}
-
-// exec runs a statement: prepared, or else from the cache, or else as text.
-func (c *conn) exec(ctx context.Context, args []driver.NamedValue, call call, prepared rawStmt) (result driver.Result, err error) {
-	start := c.trace.Begin(call.query)
-	inner, watch := c.watch(ctx, call.waits)
-	stmt := prepared
-	if call.kept != nil {
-		stmt = call.kept.stmt
-	}
-	if stmt != nil {
-		result, err = stmt.ExecContext(inner, args)
+	start := c.trace.Begin(p.query)
+	inner, watch := call.real.watch(ctx, call.waits)
+	if call.stmt != nil {
+		result, err = call.stmt.ExecContext(inner, args)
 	} else {
-		result, err = c.rawConn.ExecContext(inner, call.query, args)
+		result, err = call.real.raw.ExecContext(inner, p.query, args)
 	}
 	watch.end()
 	err = because(ctx, err)
-	call.end(c, err)
+	call.end(err)
 	if result == nil { // an empty statement; database/sql would panic on it
 		result = driver.RowsAffected(0)
 	}
-	c.trace.Exec(ctx, call.query, args, start, result, err)
+	c.trace.Exec(ctx, p.query, args, start, result, err)
 	if err != nil {
 		return nil, err
 	}
@@ -96,30 +71,25 @@ func (c *conn) exec(ctx context.Context, args []driver.NamedValue, call call, pr
 
 // QueryContext implements driver.QueryerContext.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	return c.query(ctx, c.engine.plan(query), args, false)
+}
+
+// query runs a statement and returns its rows.
+func (c *conn) query(ctx context.Context, p *plan, args []driver.NamedValue, prepared bool) (driver.Rows, error) {
 	ctx, statement := engine.Reveal(ctx)
-	call, err := c.enter(ctx, query, args, true)
+	call, err := c.enter(ctx, p, args, prepared)
 	if err != nil {
 		return nil, err
 	}
 	call.statement = statement
-	return c.query(ctx, args, call, nil)
-}
-
-// query runs a query: prepared, or else from the cache, or else as text.
-func (c *conn) query(ctx context.Context, args []driver.NamedValue, call call, prepared rawStmt) (driver.Rows, error) {
-	r := &rows{conn: c, ctx: ctx, call: call, args: args, start: c.trace.Begin(call.query)}
-	inner, watch := c.watch(ctx, call.waits)
+	r := &rows{call: call, ctx: ctx, args: args, start: c.trace.Begin(p.query)}
+	inner, watch := call.real.watch(ctx, call.waits)
 	r.watch = watch
-	stmt := prepared
-	if call.kept != nil {
-		stmt = call.kept.stmt
-	}
 	var raw driver.Rows
-	var err error
-	if stmt != nil {
-		raw, err = stmt.QueryContext(inner, args)
+	if call.stmt != nil {
+		raw, err = call.stmt.QueryContext(inner, args)
 	} else {
-		raw, err = c.rawConn.QueryContext(inner, call.query, args)
+		raw, err = call.real.raw.QueryContext(inner, p.query, args)
 	}
 	if err != nil {
 		err = because(ctx, err)
@@ -128,47 +98,29 @@ func (c *conn) query(ctx context.Context, args []driver.NamedValue, call call, p
 	}
 	r.rawRows = raw.(rawRows)
 	r.kinds = kinds(r.rawRows)
+	call.real.results = append(call.real.results, r)
 	return r, nil
 }
 
-// Close implements driver.Conn.
-func (c *conn) Close() error {
-	c.cache.close()
-	return c.rawConn.Close()
-}
-
-// IsValid implements driver.Validator; database/sql asks when a connection comes
-// back. A transaction that a user began with a statement, and left open, must not
-// hold its lock in the pool. And the driver gives up a connection whose last
-// statement was interrupted, which costs the next one 5 to 8 ms; the mark goes
-// with the next statement.
-func (c *conn) IsValid() bool {
-	if c.loose {
-		c.loose = false
-		_, _ = c.rawConn.ExecContext(context.Background(), "rollback", nil) // fails when there is none
-	}
-	if c.born <= c.engine.generation.Load() && !c.engine.opt.Memory {
-		return false // renewed
-	}
-	if c.rawConn.IsValid() {
-		return true
-	}
-	_, _ = c.rawConn.ExecContext(context.Background(), "select 1", nil)
-	return c.rawConn.IsValid()
-}
-
-// PrepareContext implements driver.ConnPrepareContext.
+// PrepareContext implements driver.ConnPrepareContext. What it returns is the text:
+// each real connection keeps a statement of its own. A text that is no single
+// statement, or a PRAGMA, is looked at when it runs: to prepare a PRAGMA is to run
+// it.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	ctx, _ = engine.Reveal(ctx)
-	if _, err := c.inTx(); err != nil {
+	if err := c.mayRun(); err != nil {
 		return nil, err
 	}
-	raw, err := c.rawConn.PrepareContext(ctx, query)
-	c.state.note(err)
-	if err != nil {
-		return nil, err
+	p := c.engine.plan(query)
+	if p.at == 0 && (p.single || !p.judged) {
+		judged, err := c.check(ctx, p)
+		c.state.note(err)
+		if err != nil {
+			return nil, err
+		}
+		p = judged
 	}
-	return &stmt{rawStmt: raw.(rawStmt), conn: c, query: query}, nil
+	return &stmt{conn: c, plan: p}, nil
 }
 
 // Prepare implements driver.Conn.
@@ -181,9 +133,7 @@ func (c *conn) Begin() (driver.Tx, error) {
 	return c.BeginTx(context.Background(), driver.TxOptions{})
 }
 
-// BeginTx implements driver.ConnBeginTx: BEGIN IMMEDIATE, or BEGIN on a
-// connection that refuses writes. The driver itself ignores both the isolation
-// level and ReadOnly.
+// BeginTx implements driver.ConnBeginTx.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	if c.bound {
 		return c.adopt()
@@ -195,26 +145,30 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	return t, nil
 }
 
-// begin begins a transaction, of a session or not.
+// begin begins a transaction, of a session or not: BEGIN IMMEDIATE, or BEGIN on a
+// connection that refuses writes. The driver itself ignores both the isolation
+// level and ReadOnly.
 func (c *conn) begin(ctx context.Context, opts driver.TxOptions) (*tx, error) {
 	if err := checkIsolation(sql.IsolationLevel(opts.Isolation)); err != nil {
 		return nil, err
 	}
-	readOnly := opts.ReadOnly || c.reader
-	leave, err := c.queue(ctx, !readOnly)
-	if err != nil {
+	need := needWrite
+	if opts.ReadOnly {
+		need = needRead
+	}
+	if err := c.acquire(ctx, need); err != nil {
 		return nil, err
 	}
-	if readOnly {
-		if err := c.SetReadOnly(true); err != nil {
-			return nil, err // leave is nil: a reader does not queue
-		}
+	if err := c.real.setReadOnly(opts.ReadOnly); err != nil {
+		c.settle()
+		return nil, err
 	}
-	start := c.trace.Begin(beginSQL(readOnly))
+	start := c.trace.Begin(beginSQL(opts.ReadOnly))
 	c.state.open()
-	raw, err := c.rawConn.BeginTx(ctx, driver.TxOptions{ReadOnly: readOnly})
-	c.trace.End(ctx, beginSQL(readOnly), nil, start, 0, err)
-	t := &tx{raw: raw, conn: c, ctx: ctx, leave: leave, readOnly: readOnly}
+	c.begun, c.plain, c.readOnly = true, false, opts.ReadOnly
+	raw, err := c.real.raw.BeginTx(ctx, driver.TxOptions{ReadOnly: opts.ReadOnly})
+	c.trace.End(ctx, beginSQL(opts.ReadOnly), nil, start, 0, err)
+	t := &tx{raw: raw, conn: c, ctx: ctx}
 	if err != nil {
 		return nil, t.end(err)
 	}
@@ -228,14 +182,46 @@ func beginSQL(readOnly bool) string {
 	return "BEGIN IMMEDIATE"
 }
 
-// State implements engine.Link.
+// Ping implements driver.Pinger. Where everything runs on one connection it does
+// not wait for the one who has it: that one works with it.
+func (c *conn) Ping(ctx context.Context) error {
+	if c.engine.single && c.real == nil && !c.engine.queue.TryEnter(bareUse) {
+		return c.engine.pingBeside(ctx)
+	}
+	if c.engine.single && c.real == nil {
+		c.queued = true
+	}
+	if err := c.acquire(ctx, needRead); err != nil {
+		return err
+	}
+	defer c.settle()
+	return c.real.raw.Ping(ctx)
+}
+
+// ResetSession implements driver.SessionResetter.
+func (c *conn) ResetSession(context.Context) error { return nil }
+
+// IsValid implements driver.Validator; database/sql asks when a connection comes
+// back.
+func (c *conn) IsValid() bool {
+	c.release()
+	return true
+}
+
+// Close implements driver.Conn.
+func (c *conn) Close() error {
+	c.release()
+	return nil
+}
+
+// State implements engine.Link. It stays true when the real connection has gone
+// back already.
 func (c *conn) State() engine.State { return c.state.read() }
 
-// inTx reports whether statements run in a transaction of ours, and refuses them
-// after its end.
-func (c *conn) inTx() (bool, error) {
+// mayRun refuses statements after the end of their transaction.
+func (c *conn) mayRun() error {
 	if c.bound && c.open == nil {
-		return true, &engine.EndedError{First: c.state.read().First}
+		return &engine.EndedError{First: c.state.read().First}
 	}
 	return c.state.enter()
 }
@@ -245,13 +231,9 @@ func (c *conn) Forgive() { c.state.forgive() }
 
 // SetReadOnly implements engine.Link.
 func (c *conn) SetReadOnly(on bool) error {
-	if c.reader {
-		return nil // it always is
+	if c.real == nil {
+		return errors.New("no transaction is open")
 	}
-	value := "0"
-	if on {
-		value = "1"
-	}
-	_, err := c.rawConn.ExecContext(context.Background(), "pragma query_only = "+value, nil)
-	return err
+	c.readOnly = on
+	return c.real.setReadOnly(on)
 }

@@ -7,18 +7,15 @@ import (
 
 // tx is a transaction that ends once, and says if SQLite ended it before.
 type tx struct {
-	raw      driver.Tx
-	conn     *conn
-	ctx      context.Context // of BeginTx, for the trace
-	leave    func()
-	readOnly bool
+	raw  driver.Tx
+	conn *conn
+	ctx  context.Context // of BeginTx, for the trace
 }
 
 // Commit implements driver.Tx.
 func (t *tx) Commit() error {
 	if ended := t.conn.state.finish(); ended != nil {
-		_ = t.raw.Rollback() // a BEGIN of the user's may be open
-		return t.end(ended)
+		return t.end(ended) // which rolls back a BEGIN of the user's
 	}
 	start := t.conn.trace.Begin("COMMIT")
 	err := t.raw.Commit()
@@ -38,17 +35,27 @@ func (t *tx) Rollback() error {
 	return t.end(err)
 }
 
-// end gives back what the transaction held. A connection that stays read-only
-// would fail the next writer, so it must not go back to the pool.
+// end gives back what the transaction held. A session's real connection goes back
+// at once; that of a *sql.Tx when database/sql says so, for a sql.Conn may have a
+// use for it yet.
 func (t *tx) end(err error) error {
-	t.conn.state.close()
-	if t.leave != nil {
-		t.leave()
+	c := t.conn
+	if c.real == nil {
+		return err // it was closed under the transaction
 	}
-	if t.readOnly {
-		if reset := t.conn.SetReadOnly(false); reset != nil {
-			return driver.ErrBadConn
-		}
+	if !c.real.autocommit() {
+		_ = c.real.run("rollback")
+	}
+	broken := !c.real.autocommit() || c.real.setReadOnly(c.real.shelf.readOnly) != nil
+	c.state.close()
+	c.begun, c.readOnly = false, false
+	if c.bound {
+		c.release()
+	} else {
+		c.settle()
+	}
+	if broken {
+		return driver.ErrBadConn
 	}
 	return err
 }

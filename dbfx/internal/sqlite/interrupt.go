@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"reflect"
 	"sync"
 	"time"
 
@@ -10,13 +9,13 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// watch interrupts a statement when its context ends.
+// interrupter interrupts a statement when its context ends.
 //
 // The driver does so for Exec and for the first step of a query, with a goroutine
 // each time, and not for the rows that follow: a second row that needed long
-// work ended 17.7 s after its context. A watch spans the whole result and costs
-// no goroutine until the context ends.
-type watch struct {
+// work ended 17.7 s after its context. An interrupter spans the whole result and
+// costs no goroutine until the context ends.
+type interrupter struct {
 	db   uintptr
 	stop func() bool
 
@@ -24,36 +23,24 @@ type watch struct {
 	over bool
 }
 
-// handle returns the sqlite3* of the driver's connection: 0 where a version of
-// the driver keeps it elsewhere, and the driver's own watch is used. Reading a
-// private field by reflection needs no unsafe; TestDriver_HasItsHandle pins it.
-func handle(raw any) uintptr {
-	v := reflect.ValueOf(raw)
-	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
-		return 0
-	}
-	field := v.Elem().FieldByName("db")
-	if !field.IsValid() || field.Kind() != reflect.Uintptr {
-		return 0
-	}
-	return uintptr(field.Uint())
-}
-
 // watch begins to watch ctx for a statement, and returns the context to give to
-// the driver. A write outside of a transaction stays the driver's to watch: it
-// can wait for another process's lock, and SQLite does not interrupt that wait.
-func (c *conn) watch(ctx context.Context, waits bool) (context.Context, *watch) {
-	if ctx.Done() == nil || c.db == 0 || waits {
+// the driver. A statement that can wait for another process's lock keeps ctx too:
+// SQLite does not interrupt that wait, and the driver's busy handler ends it.
+func (r *realConn) watch(ctx context.Context, waits bool) (context.Context, *interrupter) {
+	if ctx.Done() == nil {
 		return ctx, nil
 	}
-	w := &watch{db: c.db}
+	w := &interrupter{db: r.db}
 	w.stop = context.AfterFunc(ctx, w.interrupt)
+	if waits {
+		return ctx, w
+	}
 	return context.WithoutCancel(ctx), w
 }
 
 // interrupt runs until the statement is over: SQLite forgets an interrupt that
 // comes before the statement has begun.
-func (w *watch) interrupt() {
+func (w *interrupter) interrupt() {
 	tls := libc.NewTLS()
 	defer tls.Close()
 	for {
@@ -69,7 +56,7 @@ func (w *watch) interrupt() {
 }
 
 // end ends the watch; no interrupt comes after it.
-func (w *watch) end() {
+func (w *interrupter) end() {
 	if w == nil || w.stop() {
 		return
 	}
