@@ -106,7 +106,7 @@ func (tx *transaction) finish(err error) error {
 		return &CommitUnknownError{Err: fmt.Errorf("a statement ended the transaction: %w", err)}
 	}
 	if err != nil {
-		return err
+		return ofOtherCommit(err)
 	}
 	if err := tx.top.result(nil); err != nil {
 		return err

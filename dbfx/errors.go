@@ -86,6 +86,39 @@ func (e *CommitUnknownError) Is(target error) bool { return target == ErrCommitU
 // Unwrap returns the cause, unless it is a context's.
 func (e *CommitUnknownError) Unwrap() error { return unlessContext(e.Err) }
 
+// errLeft is what became of a session whose transaction was ended by a statement.
+var errLeft = fmt.Errorf("a statement ended the transaction: %w", engine.ErrControl)
+
+// otherCommitError is the error of a function that met an unknown commit of
+// another session, on another database for one. Its own session is rolled back,
+// and must not claim to be unknown.
+type otherCommitError struct{ err error }
+
+// ofOtherCommit keeps err, which a session's function returned, from being taken
+// for what became of that session.
+func ofOtherCommit(err error) error {
+	if errors.Is(err, ErrCommitUnknown) {
+		return &otherCommitError{err}
+	}
+	return err
+}
+
+// Error implements error.
+func (e *otherCommitError) Error() string {
+	return "dbfx: rolled back after another session's commit: " + e.err.Error()
+}
+
+// Is implements the question of errors.Is for all but ErrCommitUnknown.
+func (e *otherCommitError) Is(target error) bool {
+	return target != ErrCommitUnknown && errors.Is(e.err, target)
+}
+
+// As implements the question of errors.As for all but *CommitUnknownError.
+func (e *otherCommitError) As(target any) bool {
+	_, unknown := target.(**CommitUnknownError)
+	return !unknown && errors.As(e.err, target)
+}
+
 // RolledBackError says that fn returned nil, or went on, in a transaction that
 // was dead. It matches ErrRolledBack.
 type RolledBackError struct {

@@ -16,7 +16,9 @@ import (
 // is sent ctx is no longer asked; COMMIT_TIMEOUT bounds it.
 //
 // A failed statement dooms the scope on both engines, as PostgreSQL does: to try
-// and go on, nest a Run. The error of fn comes back unchanged.
+// and go on, nest a Run. The error of fn comes back unchanged, except that an
+// unknown commit of another session in it no longer matches ErrCommitUnknown: what
+// Run returns speaks of its own transaction.
 //
 // Errors: ErrClosed, *CheckoutTimeoutError, *CommitUnknownError,
 // *RolledBackError, ErrSessionBusy, ErrSessionDone, ErrReadOnly, ErrDurable,

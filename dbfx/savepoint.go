@@ -57,6 +57,7 @@ func (s *Session) runJoined(fn func(context.Context, *Session) error, cancel con
 	ended := false
 	defer func() {
 		s.done.Store(true)
+		s.root.endRows()
 		cancel(errSessionEnd)
 		if !ended { // a panic, or Goexit
 			s.parent.doom(fmt.Errorf("a joined session did not return"))
@@ -90,6 +91,7 @@ func (s *Session) runSavepoint(fn func(context.Context, *Session) error, cancel 
 	kept := false
 	defer func() {
 		s.done.Store(true)
+		tx.endRows()
 		cancel(errSessionEnd)
 		if guarded {
 			if err := tx.setReadOnly(false); err != nil {
@@ -102,6 +104,7 @@ func (s *Session) runSavepoint(fn func(context.Context, *Session) error, cancel 
 	}()
 	err = s.result(fn(s.ctx, s))
 	if err == nil {
+		tx.endRows()
 		err = s.bounded(sp.Release)
 		kept = err == nil
 	}
@@ -114,14 +117,25 @@ func (s *Session) runSavepoint(fn func(context.Context, *Session) error, cancel 
 // result says whether the scope succeeded, after fn returned err.
 func (s *Session) result(err error) error {
 	switch {
+	case s.root.link.State().Left:
+		return &CommitUnknownError{Err: errLeft}
 	case err != nil:
-		return err
+		return ofOtherCommit(err)
 	case s.ctx.Err() != nil:
 		return context.Cause(s.ctx)
 	case s.root.running.Load() > 0 || s.busy.Load():
 		return fmt.Errorf("%w: a statement or a nested session still runs although fn has returned", ErrSessionBusy)
 	}
 	return s.health()
+}
+
+// endRows ends what the scope has left open where a connection reads one result at
+// a time: the end of the scope's context would end the connection with it. Where a
+// statement still runs that is as it should be.
+func (tx *transaction) endRows() {
+	if link, ok := tx.link.(interface{ EndRows() }); ok && tx.running.Load() == 0 {
+		_ = tx.alone(func() error { link.EndRows(); return nil })
+	}
 }
 
 // undo goes back to the savepoint. Where that fails, the outer scope cannot be

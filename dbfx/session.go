@@ -180,6 +180,8 @@ func (s *Session) health() error {
 		return &RolledBackError{Err: doomed}
 	}
 	switch state := s.root.link.State(); {
+	case state.Left:
+		return &CommitUnknownError{Err: errLeft}
 	case state.Finished:
 		return &RolledBackError{Err: errEndedByUser}
 	case state.Ended || state.First != nil:

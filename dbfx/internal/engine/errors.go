@@ -10,6 +10,8 @@ import (
 var (
 	ErrRolledBack = errors.New("transaction was rolled back")
 	ErrLostReply  = errors.New("the connection was lost before the reply; the statement may have run")
+	ErrLost       = errors.New("the connection is lost")
+	ErrRowsOpen   = errors.New("rows of an earlier query are open on this connection: read them to the end or close them first")
 )
 
 // EndedError is the answer to a statement in a transaction that the database has

@@ -33,6 +33,9 @@ type conn struct {
 	passOn         bool // Close passes it on to a request that waits
 	standby        bool // it was dialled as one
 
+	witness *witness
+	current *rows // the result that is being read
+
 	bound bool   // a session has it
 	open  pgx.Tx // the session's transaction, nil before and after it
 
@@ -54,12 +57,15 @@ type conn struct {
 // has sent it, so the error says that.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	ctx, _ = engine.Reveal(ctx)
-	if err := c.control(query); err != nil {
+	if _, err := c.admit(query); err != nil {
 		return nil, err
 	}
 	open := !c.stdConn.Conn().IsClosed()
 	start := c.trace.Begin(query)
 	result, err := c.stdConn.ExecContext(ctx, query, args)
+	if c.repeats(err) {
+		result, err = c.stdConn.ExecContext(ctx, query, args)
+	}
 	if open && errors.Is(err, driver.ErrBadConn) && (len(args) == 0 || c.simple()) {
 		err = engine.ErrLostReply
 	}
@@ -75,26 +81,39 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	return result, nil
 }
 
-// control refuses COMMIT and its like inside a session, and what would run after
-// the end of its transaction.
-func (c *conn) control(query string) error {
+// admit reads a text that is to be sent. A session's transaction is ended by the
+// session alone, and nothing runs after its end.
+func (c *conn) admit(query string) (script, error) {
+	if c.stdConn.Conn().PgConn().IsBusy() {
+		return script{}, engine.ErrRowsOpen // pgx would call the connection bad
+	}
+	rules := engine.PostgreSQL
+	if c.stdConn.Conn().PgConn().ParameterStatus("standard_conforming_strings") == "off" {
+		rules = engine.PostgreSQLBackslash
+	}
+	s := readScript(query, rules)
+	return s, c.allow(query, s, rules)
+}
+
+// allow lets a text go that was read before.
+func (c *conn) allow(query string, s script, rules engine.Rules) error {
 	if !c.bound {
 		return nil
 	}
 	if c.open == nil {
 		return &engine.EndedError{First: c.State().First}
 	}
-	rules := engine.PostgreSQL
-	if c.stdConn.Conn().PgConn().ParameterStatus("standard_conforming_strings") == "off" {
-		rules = engine.PostgreSQLBackslash
+	if committed, rolledBack := c.witness.left(false); committed || rolledBack {
+		return &engine.EndedError{First: engine.ErrControl}
 	}
-	err := rules.CheckControl(query)
-	if err != nil {
+	if s.control != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.refused = err // whoever asked for a ROLLBACK must not get a commit
+		c.refused = s.control // whoever asked for a ROLLBACK must not get a commit
+		return s.control
 	}
-	return err
+	c.witness.tell(query, rules, s.undoes)
+	return nil
 }
 
 // simple reports whether statements with arguments use the simple protocol too.
@@ -105,12 +124,15 @@ func (c *conn) simple() bool {
 // QueryContext implements driver.QueryerContext.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	ctx, call := engine.Reveal(ctx)
-	if err := c.control(query); err != nil {
+	if _, err := c.admit(query); err != nil {
 		return nil, err
 	}
 	open := !c.stdConn.Conn().IsClosed()
 	start := c.trace.Begin(query)
 	raw, err := c.stdConn.QueryContext(ctx, query, args)
+	if c.repeats(err) {
+		raw, err = c.stdConn.QueryContext(ctx, query, args)
+	}
 	if open && errors.Is(err, driver.ErrBadConn) && c.simple() {
 		err = engine.ErrLostReply
 	}
@@ -120,7 +142,8 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	ctx, _ = engine.Reveal(ctx)
-	if err := c.control(query); err != nil {
+	s, err := c.admit(query)
+	if err != nil {
 		return nil, err
 	}
 	raw, err := c.stdConn.PrepareContext(ctx, query)
@@ -129,69 +152,23 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if err != nil {
 		return nil, err
 	}
-	return &stmt{Stmt: raw.(*stdlib.Stmt), conn: c, query: query}, nil
-}
-
-// BeginTx implements driver.ConnBeginTx.
-func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	if c.bound {
-		return c.adopt()
-	}
-	query := "BEGIN"
-	if opts.ReadOnly {
-		query = "BEGIN READ ONLY"
-	}
-	start := c.trace.Begin(query)
-	raw, err := c.stdConn.BeginTx(ctx, opts)
-	if err == nil && !c.readsOnly(opts) && c.misplaced() {
-		_ = raw.Rollback() // nothing has run: another connection will do
-		err = errRole
-	}
-	err = c.replaceable(err)
-	c.forget()
-	c.note(err)
-	c.trace.End(ctx, query, nil, start, 0, err)
-	if err != nil {
-		return nil, err
-	}
-	return &tx{raw: raw, conn: c, ctx: ctx}, nil
-}
-
-// tx is a transaction that tells its end.
-type tx struct {
-	raw  driver.Tx
-	conn *conn
-	ctx  context.Context // of BeginTx, for the trace
-}
-
-// Commit implements driver.Tx.
-func (t *tx) Commit() error {
-	start := t.conn.trace.Begin("COMMIT")
-	err := t.raw.Commit()
-	t.conn.trace.End(t.ctx, "COMMIT", nil, start, 0, err)
-	return err
-}
-
-// Rollback implements driver.Tx.
-func (t *tx) Rollback() error {
-	start := t.conn.trace.Begin("ROLLBACK")
-	err := t.raw.Rollback()
-	t.conn.trace.End(t.ctx, "ROLLBACK", nil, start, 0, err)
-	return err
+	return &stmt{Stmt: raw.(*stdlib.Stmt), conn: c, query: query, script: s}, nil
 }
 
 // note takes over how the connection stands after a statement, and the first
-// error since the transaction or the savepoint began.
+// error since the transaction or the savepoint began that did harm. One that the
+// server did not see, such as an argument that cannot be encoded, leaves the
+// transaction whole, and must not hide the one that ends it.
 func (c *conn) note(err error) {
 	pg := c.stdConn.Conn().PgConn()
 	status, closed := pg.TxStatus(), pg.IsClosed()
-	if c.misplaced() && !c.stale() {
-		c.connector.expire() // the others are to the same server, and will hear it too late
+	if (c.misplaced() || isStalePlan(err)) && !c.stale() {
+		c.connector.expire() // the others will hear it too late
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status, c.closed = status, closed
-	if err != nil && err != io.EOF && c.first == nil {
+	if err != nil && err != io.EOF && c.first == nil && (closed || status == 'E') {
 		c.first = err
 	}
 }
@@ -200,110 +177,4 @@ func (c *conn) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.first, c.refused = nil, nil
-}
-
-// State implements engine.Link. An error that the server did not see, such as
-// an argument that cannot be encoded, leaves the transaction whole.
-func (c *conn) State() engine.State {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	state := engine.State{Ended: c.closed || c.status == 'I', Left: !c.closed && c.status == 'I', Finished: c.finished, First: c.refused}
-	if c.finished {
-		return state
-	}
-	if state.Ended || c.status == 'E' {
-		if c.first != nil {
-			state.First = c.first
-		}
-		if state.First == nil {
-			state.First = pgx.ErrTxCommitRollback
-		}
-	}
-	return state
-}
-
-// Forgive implements engine.Link.
-func (c *conn) Forgive() {
-	c.forget()
-	c.note(nil)
-}
-
-// SetReadOnly implements engine.Link; the transaction itself is read-only.
-func (c *conn) SetReadOnly(bool) error { return nil }
-
-// stmt is a prepared statement that keeps the rules of its connection.
-type stmt struct {
-	*stdlib.Stmt
-	conn  *conn
-	query string
-}
-
-// ExecContext implements driver.StmtExecContext.
-func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	start := s.conn.trace.Begin(s.query)
-	result, err := s.Stmt.ExecContext(ctx, args)
-	if result == nil {
-		result = driver.RowsAffected(0)
-	}
-	s.conn.note(err)
-	s.conn.trace.Exec(ctx, s.query, args, start, result, err)
-	if err != nil {
-		return nil, err
-	}
-	return result, nil
-}
-
-// QueryContext implements driver.StmtQueryContext.
-func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	start := s.conn.trace.Begin(s.query)
-	raw, err := s.Stmt.QueryContext(ctx, args)
-	return s.conn.rows(ctx, nil, s.query, args, start, raw, err)
-}
-
-// rows is a result that reports the errors of its rows.
-type rows struct {
-	*stdlib.Rows
-	conn  *conn
-	ctx   context.Context
-	call  *engine.Call // nil where the statement is not a session's
-	query string
-	args  []driver.NamedValue
-	start time.Time
-	count int64
-	err   error
-}
-
-// rows wraps what a query gave.
-func (c *conn) rows(ctx context.Context, call *engine.Call, query string, args []driver.NamedValue, start time.Time,
-	raw driver.Rows, err error,
-) (driver.Rows, error) {
-	c.note(err)
-	if err != nil {
-		c.trace.End(ctx, query, args, start, -1, err)
-		return nil, err
-	}
-	return &rows{Rows: raw.(*stdlib.Rows), conn: c, ctx: ctx, call: call, query: query, args: args, start: start}, nil
-}
-
-// Next implements driver.Rows.
-func (r *rows) Next(dest []driver.Value) error {
-	err := r.Rows.Next(dest)
-	if err == nil {
-		r.count++
-	} else if err != io.EOF {
-		r.err = err
-	}
-	return err
-}
-
-// Close implements driver.Rows.
-func (r *rows) Close() error {
-	err := r.Rows.Close()
-	if r.err == nil {
-		r.err = err
-	}
-	r.call.End()
-	r.conn.note(r.err)
-	r.conn.trace.End(r.ctx, r.query, r.args, r.start, r.count, r.err)
-	return err
 }

@@ -90,7 +90,8 @@ func (c *connector) open(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &conn{stdConn: opened, connector: c, trace: engine.Tracer{Trace: c.opt.Trace}}
+	w := opened.Conn().PgConn().CustomData()[witnessKey].(*witness)
+	conn := &conn{stdConn: opened, witness: w, connector: c, trace: engine.Tracer{Trace: c.opt.Trace}}
 	c.age(conn)
 	return conn, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -73,7 +74,13 @@ func classify(pg *pgconn.PgError) engine.Fault {
 	case "25006":
 		f.Kind, f.Class = engine.ReadOnly, "read-only"
 	case "40001", "40P01":
-		if pg.Severity == "ERROR" || pg.SeverityUnlocalized == "ERROR" {
+		if severity(pg) == "ERROR" {
+			f.Kind, f.Class = engine.Serialization, "conflict"
+		} else { // a standby ends who reads what it must remove
+			f.Kind, f.Class = engine.Lost, "lost"
+		}
+	case "0A000":
+		if isStalePlan(pg) {
 			f.Kind, f.Class = engine.Serialization, "conflict"
 		}
 	case "53300":
@@ -94,7 +101,7 @@ func classify(pg *pgconn.PgError) engine.Fault {
 		f.Class = "constraint"
 	case class == "28":
 		f.Class = "auth"
-	case class == "08", pg.Code == "57P01", pg.Code == "57P02", pg.Code == "57P03", pg.Code == "57P05", pg.Code == "25P03":
+	case class == "08", slices.Contains(farewells, pg.Code):
 		f.Kind, f.Unavailable = engine.Lost, !f.Timeout
 		if f.Class == "error" {
 			f.Class = "lost"
@@ -103,10 +110,30 @@ func classify(pg *pgconn.PgError) engine.Fault {
 	return f
 }
 
+// farewells are what a server says when it ends a connection: it stops, or drops
+// the database, or the connection idled, or its transaction took too long.
+var farewells = []string{"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"}
+
+// severity returns ERROR, FATAL or PANIC, whatever the server's language is.
+func severity(pg *pgconn.PgError) string {
+	if pg.SeverityUnlocalized == "" {
+		return pg.Severity // before PostgreSQL 9.6
+	}
+	return pg.SeverityUnlocalized
+}
+
+// isStalePlan reports whether err is of a prepared statement whose columns a
+// change of the schema has changed. Nothing has run, and pgx prepares anew at the
+// next try; every connection meets it once.
+func isStalePlan(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery"
+}
+
 // lost reports whether err says that the connection is gone.
 func lost(err error) bool {
 	var op *net.OpError
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, engine.ErrLostReply) ||
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, engine.ErrLostReply) || errors.Is(err, engine.ErrLost) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.As(err, &op) || pgconn.SafeToRetry(err) ||
 		err != nil && strings.Contains(err.Error(), "conn closed")
@@ -123,23 +150,24 @@ func isTLS(err error) bool {
 
 // CommitOutcome implements engine.Engine. pgconn.SafeToRetry is no witness: pgx
 // 5.12 answers true for a COMMIT that was carried out and whose reply was lost.
-// Only what the server says with severity ERROR, or with ROLLBACK, is definite.
+// Definite is only what was never sent, what the server says with severity ERROR
+// or with ROLLBACK, and the end of an idle transaction: COMMIT has not come then.
 func (e *Engine) CommitOutcome(err error) engine.Outcome {
 	if errors.Is(err, pgx.ErrTxCommitRollback) {
 		return engine.RolledBack
 	}
+	var unsent *notSentError
+	if errors.As(err, &unsent) {
+		return engine.NotCommitted
+	}
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || pg.Code == "40003" || pg.Code == "08007" {
+	switch {
+	case !errors.As(err, &pg), pg.Code == "40003", pg.Code == "08007":
 		return engine.Unknown
+	case pg.Code == "25P03", severity(pg) == "ERROR":
+		return engine.NotCommitted
 	}
-	severity := pg.SeverityUnlocalized
-	if severity == "" {
-		severity = pg.Severity // before PostgreSQL 9.6
-	}
-	if severity != "ERROR" {
-		return engine.Unknown
-	}
-	return engine.NotCommitted
+	return engine.Unknown
 }
 
 // startError explains why the database could not be opened.

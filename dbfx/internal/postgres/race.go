@@ -209,11 +209,15 @@ func (c *connector) try(ctx context.Context, t target, password string) arrival 
 			return err
 		}
 	}
+	w := &witness{}
+	cfg.BuildFrontend, cfg.OnNotice = w.frontend, w.notice
 	opened, err := stdlib.GetConnector(cfg, noPing).Connect(ctx)
 	if err != nil {
 		return arrival{err: decisive(err)}
 	}
-	return arrival{conn: opened.(*stdlib.Conn), preferred: preferred.Load()}
+	raw := opened.(*stdlib.Conn)
+	raw.Conn().PgConn().CustomData()[witnessKey] = w
+	return arrival{conn: raw, preferred: preferred.Load()}
 }
 
 // noPing leaves the decision to conn.ResetSession.

@@ -28,6 +28,7 @@ func (c *conn) Start(ctx context.Context, h *engine.Hold, opts driver.TxOptions)
 	c.trace.Hold = h
 	h.Backend.Store(c.stdConn.Conn().PgConn().PID())
 	c.forget()
+	c.witness.begin()
 	options := pgx.TxOptions{IsoLevel: isolation[sql.IsolationLevel(opts.Isolation)]}
 	query := "BEGIN"
 	if opts.ReadOnly {
@@ -59,7 +60,7 @@ func (c *conn) Commit(ctx context.Context) error {
 	open := c.open
 	c.open = nil
 	start := c.trace.Begin("COMMIT")
-	err := open.Commit(ctx)
+	err := c.commit(func() error { return open.Commit(ctx) })
 	c.trace.End(ctx, "COMMIT", nil, start, 0, err)
 	return err
 }
@@ -79,6 +80,34 @@ func (c *conn) Rollback(ctx context.Context) error {
 
 // Note implements engine.Link.
 func (c *conn) Note(err error) { c.note(err) }
+
+// State implements engine.Link.
+func (c *conn) State() engine.State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	committed, rolledBack := c.witness.left(c.closed)
+	state := engine.State{Ended: c.closed || committed || rolledBack, Left: committed, Finished: c.finished, First: c.refused}
+	switch {
+	case c.finished:
+		return state
+	case c.first != nil:
+		state.First = c.first
+	case (committed || rolledBack) && state.First == nil:
+		state.First = engine.ErrControl
+	case state.First == nil && (state.Ended || c.status == 'E'):
+		state.First = pgx.ErrTxCommitRollback
+	}
+	return state
+}
+
+// Forgive implements engine.Link.
+func (c *conn) Forgive() {
+	c.forget()
+	c.note(nil)
+}
+
+// SetReadOnly implements engine.Link; the transaction itself is read-only.
+func (c *conn) SetReadOnly(bool) error { return nil }
 
 // Free implements engine.Link.
 func (c *conn) Free() {

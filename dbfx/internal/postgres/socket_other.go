@@ -9,5 +9,8 @@ type socket struct{}
 
 func newSocket(net.Conn) socket { return socket{} }
 
+// known reports that pending cannot look.
+func (socket) known() bool { return false }
+
 // pending cannot look, and so asks for a ping.
 func (socket) pending() bool { return true }

@@ -24,6 +24,9 @@ func newSocket(c net.Conn) socket {
 	return socket{}
 }
 
+// known reports whether pending can look.
+func (s socket) known() bool { return s.raw != nil }
+
 // pending reports whether something has come on a connection that expects
 // nothing: the end of the stream, or the server's farewell.
 //

@@ -1,0 +1,93 @@
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+)
+
+// stmt is a prepared statement that keeps the rules of its connection.
+type stmt struct {
+	*stdlib.Stmt
+	conn   *conn
+	query  string
+	script script
+}
+
+// ExecContext implements driver.StmtExecContext.
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	ctx, _ = engine.Reveal(ctx)
+	if err := s.allow(); err != nil {
+		return nil, err
+	}
+	start := s.conn.trace.Begin(s.query)
+	result, err := s.Stmt.ExecContext(ctx, args)
+	if s.again(ctx, err) {
+		result, err = s.Stmt.ExecContext(ctx, args)
+	}
+	if result == nil {
+		result = driver.RowsAffected(0)
+	}
+	s.conn.note(err)
+	s.conn.trace.Exec(ctx, s.query, args, start, result, err)
+	if err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// QueryContext implements driver.StmtQueryContext.
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	ctx, call := engine.Reveal(ctx)
+	if err := s.allow(); err != nil {
+		return nil, err
+	}
+	start := s.conn.trace.Begin(s.query)
+	raw, err := s.Stmt.QueryContext(ctx, args)
+	if s.again(ctx, err) {
+		raw, err = s.Stmt.QueryContext(ctx, args)
+	}
+	return s.conn.rows(ctx, call, s.query, args, start, raw, err)
+}
+
+// allow keeps the rules of a session for a statement that may have been prepared
+// outside of it.
+func (s *stmt) allow() error {
+	if s.conn.stdConn.Conn().PgConn().IsBusy() {
+		return engine.ErrRowsOpen
+	}
+	return s.conn.allow(s.query, s.script, engine.PostgreSQL)
+}
+
+// again prepares the statement anew where a change of the schema has made it
+// useless, and reports whether to run it once more.
+func (s *stmt) again(ctx context.Context, err error) bool {
+	if !s.conn.repeats(err) {
+		return false
+	}
+	if s.conn.stdConn.Conn().Deallocate(ctx, s.query) != nil {
+		return false
+	}
+	raw, err := s.conn.stdConn.PrepareContext(ctx, s.query)
+	if err != nil {
+		return false
+	}
+	s.Stmt = raw.(*stdlib.Stmt)
+	return true
+}
+
+// repeats reports whether err is of a cached plan that a change of the schema has
+// made useless, outside of a transaction: nothing has run, and a second try plans
+// anew. The other connections have the same plan, and are replaced.
+func (c *conn) repeats(err error) bool {
+	if !isStalePlan(err) || c.stdConn.Conn().PgConn().TxStatus() != 'I' {
+		return false
+	}
+	if !c.stale() {
+		c.connector.expire()
+	}
+	return true
+}
