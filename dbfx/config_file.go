@@ -6,8 +6,8 @@ import (
 	"github.com/sergas/dbkit/dbfx/internal/dburl"
 )
 
-// File returns the absolute path of the SQLite file, as goose, golang-migrate and
-// sqlite3 take it. It is empty for a database in memory, for PostgreSQL, and for a
+// File returns the absolute path of the SQLite file, as goose's CLI and sqlite3
+// take it. It is empty for a database in memory, for PostgreSQL, and for a
 // Config that Validate refuses.
 func (c Config) File() string {
 	loc, err := c.location()

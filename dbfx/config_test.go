@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -141,7 +142,7 @@ func TestLoadNamedConfig_NeverOpensAnotherDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.URL() != "sqlite:///./data/reports.db" {
+	if cfg.SQLitePath != "./data/reports.db" || cfg.Dialect() != SQLite {
 		t.Errorf("got %s, want the default of a named database", cfg.URL())
 	}
 	if cfg.PoolSize != 7 || cfg.MaxOverflow != 4 || !cfg.SQLEcho || cfg.Env != "production" {
@@ -202,15 +203,38 @@ func TestConfig_NoPrinterShowsASecret(t *testing.T) {
 	}
 }
 
-func TestSettings_AreAllInEnvExample(t *testing.T) {
+// The example and the documentation name every variable, with its default, and
+// none that nothing reads. What follows the last heading is the example app's.
+func TestSettings_AreAllDocumentedWithTheirDefaults(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../.env.example")
-	if err != nil {
-		t.Fatal(err)
+	files := []struct {
+		path string
+		line *regexp.Regexp // a variable and its default
+	}{
+		{"../.env.example", regexp.MustCompile(`(?m)^([A-Z][A-Z0-9_]*)=(.*)$`)},
+		{"../docs/settings.md", regexp.MustCompile("(?m)^\\| `([A-Z][A-Z0-9_]*)` \\|(?: `(.*?)`)? \\|")},
 	}
-	for _, s := range settings {
-		if !strings.Contains(string(text), s.name+"=") {
-			t.Errorf(".env.example does not name %s", s.name)
+	for _, file := range files {
+		content, err := os.ReadFile(file.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, _, _ := strings.Cut(string(content), "--- The example app")
+		documented := map[string]string{}
+		for _, m := range file.line.FindAllStringSubmatch(ours, -1) {
+			documented[m[1]] = m[2]
+		}
+		defaults := DefaultConfig()
+		for _, s := range settings {
+			text, ok := documented[s.name]
+			delete(documented, s.name)
+			cfg := DefaultConfig()
+			if text != "" && s.read(&cfg, text) != nil || cfg != defaults || !ok {
+				t.Errorf("%s: %s=%q, want its default %q", file.path, s.name, text, s.show(&defaults))
+			}
+		}
+		for name := range documented {
+			t.Errorf("%s names %s, which nothing reads", file.path, name)
 		}
 	}
 }

@@ -26,11 +26,16 @@ func (c Config) Dialect() Dialect {
 	return Dialect(loc.Dialect)
 }
 
-// URL returns where c connects in the form of Go's tools and psql:
-// postgres://user:password@host:port/name?sslmode=… or sqlite:///path. It holds
-// the password. It is empty for a Config that Validate refuses.
+// URL returns where c connects as psql, golang-migrate and Go's other tools take
+// it: postgres://user:password@host:port/name?sslmode=…, without the arguments
+// that one of them refuses, or sqlite:////absolute/path. goose's CLI and sqlite3
+// want [Config.File] instead, which is a path; golang-migrate too, behind
+// "sqlite://", where the path has a space or a %. Its postgres driver knows fewer
+// arguments than its pgx5 driver, which wants pgx5:// for the scheme.
+//
+// It holds the password. It is empty for a Config that Validate refuses.
 func (c Config) URL() string {
-	loc, err := c.location()
+	loc, err := c.absolute()
 	if err != nil {
 		return ""
 	}
@@ -39,14 +44,25 @@ func (c Config) URL() string {
 
 // SQLAlchemyURL returns where c connects as SQLAlchemy and Alembic write it, for
 // the drivers asyncpg and aiosqlite when async, else for SQLAlchemy's default
-// driver. An argument that the driver cannot take from a URL is left out. It
-// holds the password, and is empty for a Config that Validate refuses.
+// driver. An argument that the driver cannot take from a URL is left out. The path
+// of a SQLite file is absolute: Alembic may run in another directory.
+//
+// It holds the password, and is empty for a Config that Validate refuses.
 func (c Config) SQLAlchemyURL(async bool) string {
-	loc, err := c.location()
+	loc, err := c.absolute()
 	if err != nil {
 		return ""
 	}
 	return loc.SQLAlchemyURL(async)
+}
+
+// absolute is location with an absolute path.
+func (c Config) absolute() (dburl.Location, error) {
+	loc, err := c.location()
+	if file := c.File(); file != "" {
+		loc.Path = file
+	}
+	return loc, err
 }
 
 // busyTimeout is SQLITE_BUSY_TIMEOUT, unless the URL has Python's timeout.

@@ -2,6 +2,7 @@ package dbfx
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -56,5 +57,25 @@ func TestConfig_RefusesAURLWithoutShowingIt(t *testing.T) {
 		if !strings.HasPrefix(err.Error(), "dbfx: config: DATABASE_URL: ") {
 			t.Errorf("got %q, want DATABASE_URL in front", err)
 		}
+	}
+}
+
+func TestConfig_URLsNameTheFileFromEveryDirectory(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	file := filepath.Join(dir, "data", "a b.db")
+	cfg := DefaultConfig()
+	cfg.SQLitePath = "./data/a b.db"
+	if cfg.File() != file || cfg.URL() != "sqlite:///"+file || cfg.SQLAlchemyURL(true) != "sqlite+aiosqlite:///"+file {
+		t.Errorf("got %s, %s, %s", cfg.File(), cfg.URL(), cfg.SQLAlchemyURL(true))
+	}
+	again := DefaultConfig()
+	again.DatabaseURL = NewSecret(cfg.URL())
+	if again.File() != file {
+		t.Errorf("read back as %s", again.File())
+	}
+	cfg.SQLitePath = ":memory:"
+	if cfg.File() != "" || cfg.URL() != "sqlite:///:memory:" {
+		t.Errorf("in memory: got %q, %s", cfg.File(), cfg.URL())
 	}
 }

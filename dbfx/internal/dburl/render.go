@@ -7,13 +7,22 @@ import (
 	"strings"
 )
 
-// URL returns l with every argument, in pgx's form for PostgreSQL and in
-// SQLAlchemy's for SQLite. Parse reads it back. It holds the password.
+// notForTools are the arguments that psql or pgx refuses: pgx's own, and those of
+// libpq's socket and choice of hosts, which pgx would send to the server.
+var notForTools = append([]string{
+	"load_balance_hosts", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+}, pgxArguments...)
+
+// URL returns l as both psql and Go's tools take it. It holds the password.
 func (l Location) URL() string {
 	if l.Dialect == SQLite {
 		return l.renderSQLite("sqlite")
 	}
-	return l.render("postgres://", l.hostArgs(), l.Args)
+	args := maps.Clone(l.Args)
+	for _, key := range notForTools {
+		delete(args, key)
+	}
+	return l.render("postgres://", l.hostArgs(), args)
 }
 
 // SQLAlchemyURL returns l as SQLAlchemy and Alembic write it, for the drivers

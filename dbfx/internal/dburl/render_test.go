@@ -19,12 +19,18 @@ func TestLocation_URLsForOtherTools(t *testing.T) {
 		},
 		{
 			"postgresql://ada:x@one,two:2/t?statement_cache_size=0",
-			"postgres://ada:x@one,two:2/t?default_query_exec_mode=exec",
+			"postgres://ada:x@one,two:2/t",
 			"postgresql+asyncpg://ada:x@/t?host=one%3A5432&host=two%3A2&prepared_statement_cache_size=0",
 			"postgresql://ada:x@one,two:2/t",
 		},
 		{"sqlite:///./data/a b.db", "sqlite:///./data/a b.db", "sqlite+aiosqlite:///./data/a b.db", "sqlite:///./data/a b.db"},
 		{"sqlite:////var/a%3Fb%25.db", "sqlite:////var/a%3Fb%25.db", "sqlite+aiosqlite:////var/a%3Fb%25.db", "sqlite:////var/a%3Fb%25.db"},
+		{
+			"postgresql://ada:x@db/t?keepalives_idle=30&load_balance_hosts=random&sslmode=require",
+			"postgres://ada:x@db/t?sslmode=require",
+			"postgresql+asyncpg://ada:x@db/t?ssl=require",
+			"postgresql://ada:x@db/t?keepalives_idle=30&load_balance_hosts=random&sslmode=require",
+		},
 		{"sqlite:///a.db?timeout=2.50&check_same_thread=0", "sqlite:///a.db?timeout=2.5", "sqlite+aiosqlite:///a.db?timeout=2.5", "sqlite:///a.db?timeout=2.5"},
 		{"sqlite://", "sqlite:///:memory:", "sqlite+aiosqlite:///:memory:", "sqlite:///:memory:"},
 	}
