@@ -10,7 +10,8 @@ import (
 //
 // Start from [LoadConfig] or [DefaultConfig]; the zero Config is not valid.
 type Config struct {
-	// Env is the kind of deployment. "production" makes Schema.DropAll refuse.
+	// Env is the kind of deployment. Where it is "production" or "prod", in any case,
+	// Schema.Init, Schema.DropAll and the way down of migrations refuse.
 	// Defaults to "development". Environment: ENV.
 	Env string
 

@@ -225,5 +225,5 @@ func (d *Database) assemble(db *sql.DB) {
 		}
 	}
 	d.health = newHealth(d, db)
-	d.schema = &Schema{sessions: d.sessions, engine: d.engine, env: d.cfg.Env}
+	d.schema = &Schema{sessions: d.sessions, engine: d.engine, cfg: d.cfg}
 }

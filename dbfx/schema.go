@@ -15,10 +15,22 @@ import (
 type Schema struct {
 	sessions *Sessions
 	engine   engine.Engine
-	env      string
+	cfg      Config
 }
 
-// Init runs the .sql files of ddl, those in folders too, in the order of their
+// InitOption changes what Init does.
+type InitOption func(*initOptions)
+
+type initOptions struct{ production bool }
+
+// InProduction lets Init work where ENV is production.
+func InProduction() InitOption { return func(o *initOptions) { o.production = true } }
+
+// Init is for development and tests: it knows no versions, so what it made once it
+// never changes. Where ENV is production it is refused, unless InProduction: use
+// the package migrate there.
+//
+// It runs the .sql files of ddl, those in folders too, in the order of their
 // paths, each in a transaction of its own; a file may hold several statements.
 // It runs them each time, so write CREATE TABLE IF NOT EXISTS. Several processes
 // may call it at once. It is an error if there is no .sql file: the file system
@@ -27,7 +39,14 @@ type Schema struct {
 // A file with BEGIN, COMMIT or their like in it, such as a dump, is refused by its
 // name and line before anything runs: it would end in the middle of its own
 // transaction, and an error behind that would leave half of it.
-func (s *Schema) Init(ctx context.Context, ddl fs.FS) error {
+func (s *Schema) Init(ctx context.Context, ddl fs.FS, opts ...InitOption) error {
+	var o initOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if s.cfg.IsProduction() && !o.production {
+		return errors.New("dbfx: schema: Init is refused: ENV is production; use migrations, or InProduction")
+	}
 	if ddl == nil {
 		return errors.New("dbfx: schema: want a file system, got nil")
 	}
@@ -80,13 +99,23 @@ func (s *Schema) run(ctx context.Context, file schemaFile) error {
 	}, Durable(), Name("schema "+file.name))
 }
 
-// DropAll drops every table, view, sequence and type of the current schema, with
-// all data and with what depends on it. It is refused where ENV is production.
-func (s *Schema) DropAll(ctx context.Context) error {
-	if strings.EqualFold(strings.TrimSpace(s.env), "production") {
+// DropAll drops everything in the current schema that no extension owns, with all
+// data and with what depends on it elsewhere. database must be the name of the
+// database that answers, so that no wrong setting drops another: PostgreSQL's
+// current_database(), or the base name of SQLite's file, such as "app.db", or
+// ":memory:". It is refused where ENV is production or prod, in any case.
+func (s *Schema) DropAll(ctx context.Context, database string) error {
+	if s.cfg.IsProduction() {
 		return errors.New("dbfx: DropAll is refused: ENV is production")
 	}
 	err := s.sessions.Run(ctx, func(ctx context.Context, tx *Session) error {
+		name, err := s.engine.Name(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if name != database {
+			return fmt.Errorf("refused: this is the database %q, not %q", name, database)
+		}
 		return s.engine.DropAll(ctx, tx)
 	}, Durable(), Name("drop all"))
 	if err != nil {

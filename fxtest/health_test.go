@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -208,31 +209,65 @@ func TestSchema_DropAllDropsEverythingAndNotInProduction(t *testing.T) {
 		if cfg.Dialect() == dbfx.Postgres {
 			extra = append(extra, "create sequence s", "create type mood as enum ('ok')", "create domain d as text",
 				"create materialized view mv as select 1 as one", "create type pair as (a int, b int)",
+				"create function fn(int) returns int language sql as 'select $1'", "create procedure pr() language sql as 'select 1'",
+				"create aggregate ag(int) (sfunc = int4pl, stype = int)", "create operator === (leftarg = int, rightarg = int, function = int4eq)",
+				"create collation co (locale = 'C')", "create text search configuration ts (copy = simple)", "create text search dictionary di (template = simple)",
+				"create type span as range (subtype = int)", "create conversion cv for 'LATIN1' to 'UTF8' from iso8859_1_to_utf8",
+				"create table stat (a int, b int)", "create statistics st on a, b from stat",
+				"create function trg() returns trigger language plpgsql as 'begin return new; end'", "create trigger tg before insert on stat for each row execute function trg()",
+				"create operator class oc for type int using btree as operator 1 <, function 1 btint4cmp(int, int)",
 				"create table parts (x int) partition by range (x)", "create table part1 partition of parts for values from (0) to (9)")
 			objects = `select (select count(*) from pg_class where relnamespace = 'public'::regnamespace) +
-				(select count(*) from pg_type where typnamespace = 'public'::regnamespace)`
+				(select count(*) from pg_type where typnamespace = 'public'::regnamespace) +
+				(select count(*) from pg_proc where pronamespace = 'public'::regnamespace) +
+				(select count(*) from pg_operator where oprnamespace = 'public'::regnamespace) +
+				(select count(*) from pg_opfamily where opfnamespace = 'public'::regnamespace) +
+				(select count(*) from pg_collation where collnamespace = 'public'::regnamespace) +
+				(select count(*) from pg_conversion where connamespace = 'public'::regnamespace) +
+				(select count(*) from pg_statistic_ext where stxnamespace = 'public'::regnamespace) +
+				(select count(*) from pg_ts_config where cfgnamespace = 'public'::regnamespace) +
+				(select count(*) from pg_ts_dict where dictnamespace = 'public'::regnamespace)`
 		} else {
-			extra = append(extra, "create virtual table words using fts5(word)", "create table seq (x integer primary key autoincrement)")
+			extra = append(extra, "create virtual table words using fts5(word)", "create table seq (x integer primary key autoincrement)",
+				"create table no_key (x integer)", "create table lost (x integer references no_key (x), y integer references nowhere (y))",
+				"create trigger tg after insert on seq begin select 1; end", "create view vw as select * from seq", "pragma user_version = 7")
 		}
 		for _, statement := range extra {
 			if _, err := app.DB.ExecContext(ctx, statement); err != nil {
 				t.Fatal(statement, err)
 			}
 		}
-		production := cfg
-		production.Env = "production"
-		refusing := fxtest.New(t, fxtest.Use(production))
-		if err := refusing.Schema.DropAll(ctx); err == nil || !strings.Contains(err.Error(), "ENV is production") {
-			t.Errorf("got %v, want a refusal that names ENV", err)
+		name := cfg.Name
+		if path := cfg.File(); path != "" {
+			name = filepath.Base(path)
 		}
-		if err := app.Schema.DropAll(ctx); err != nil {
+		for _, env := range []string{"production", "PRODUCTION", " prod ", "Prod"} {
+			production := cfg
+			production.Env = env
+			refusing := fxtest.New(t, fxtest.Use(production))
+			if err := refusing.Schema.DropAll(ctx, name); err == nil || !strings.Contains(err.Error(), "ENV is production") {
+				t.Errorf("DropAll where ENV is %q: got %v, want a refusal that names ENV", env, err)
+			}
+			if err := refusing.Schema.Init(ctx, ddl); err == nil || !strings.Contains(err.Error(), "ENV is production") {
+				t.Errorf("Init where ENV is %q: got %v, want a refusal that names ENV", env, err)
+			}
+			if err := refusing.Schema.Init(ctx, ddl, dbfx.InProduction()); err != nil {
+				t.Error("Init with InProduction:", err)
+			}
+		}
+		for _, wrong := range []string{"", "another"} {
+			if err := app.Schema.DropAll(ctx, wrong); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("DropAll of %q: got %v", wrong, err)
+			}
+		}
+		if err := app.Schema.DropAll(ctx, name); err != nil {
 			t.Fatal(err)
 		}
 		var n int
 		if err := app.DB.QueryRowContext(ctx, objects).Scan(&n); err != nil || n != 0 {
 			t.Errorf("%d objects are left, %v", n, err)
 		}
-		if err := app.Schema.DropAll(ctx); err != nil {
+		if err := app.Schema.DropAll(ctx, name); err != nil {
 			t.Error("on an empty schema:", err)
 		}
 		if err := app.Schema.Init(ctx, ddl); err != nil {

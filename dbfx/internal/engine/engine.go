@@ -45,6 +45,8 @@ type Engine interface {
 	// CheckScript refuses, with a *ControlError, a text that would begin or end the
 	// transaction that it runs in.
 	CheckScript(text string) error
+	// Name is what the database that answers tx is called: a file by its base name.
+	Name(ctx context.Context, tx Execer) (string, error)
 	// DropAll drops every object of the current schema.
 	DropAll(ctx context.Context, tx Execer) error
 	// Backup copies the database that the driver's connection conn reads.
