@@ -95,11 +95,14 @@ func ErrorClass(err error) string {
 	return class
 }
 
-// checkoutClass tells a full pool from a server that does not let one in.
+// checkoutClass tells a full pool from a server that does not let one in. Who
+// held the right to write on SQLite is no class of its own.
 func checkoutClass(err error) string {
 	var timeout *CheckoutTimeoutError
 	if errors.As(err, &timeout) && unlessContext(timeout.Err) != nil {
-		return classify(timeout.Err).Class
+		if f := classify(timeout.Err); f.Unavailable {
+			return f.Class
+		}
 	}
 	return "pool full"
 }

@@ -66,7 +66,7 @@ func (e *dialError) later() bool {
 func (e *dialError) fault() engine.Fault {
 	f := Classify(e.hosts[0].err)
 	if e.later() {
-		f.Kind = engine.Lost
+		f.Kind, f.Unavailable = engine.Lost, true
 	}
 	return f
 }
