@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -131,6 +132,9 @@ func TestShell_HidesThePasswordFromTheCommandLine(t *testing.T) {
 }
 
 func TestShell_Real(t *testing.T) {
+	if _, err := exec.LookPath("psql"); err != nil && os.Getenv("CI") == "" {
+		t.Skip("no psql")
+	}
 	cfg := fxtest.Postgres(t)
 	code, out, errs := run(t, cfg, "select 40 + 2 as answer;\n", "shell", "-At")
 	if code != 0 || strings.TrimSpace(out) != "42" {

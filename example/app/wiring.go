@@ -59,6 +59,6 @@ func initSchema(lc fx.Lifecycle, schemaOf *dbfx.Schema) error {
 	if err != nil {
 		return err
 	}
-	lc.Append(fx.StartHook(func(ctx context.Context) error { return schemaOf.Init(ctx, files) }))
+	lc.Append(fx.StartHook(func(ctx context.Context) error { return schemaOf.Init(ctx, files, dbfx.InProduction()) }))
 	return nil
 }
