@@ -13,6 +13,13 @@ import (
 // Session is the handle of one scope: a transaction, or a savepoint in one. It
 // is valid only during its fn and for one goroutine at a time. It has no Commit
 // and no Rollback: returning from fn is both.
+//
+// On PostgreSQL what a text leaves on its connection ends when the connection goes
+// back to the pool, after a session as after a bare statement: SET, LISTEN,
+// temporary tables, cursors WITH HOLD, advisory locks. That costs a round trip
+// where such a text was sent, and nothing elsewhere; SET LOCAL, set_config(…, true)
+// and pg_advisory_xact_lock need none. What a function of the database does inside
+// is not seen, PREPARE stays, and behind a pooler nothing is reset.
 type Session struct {
 	root     *transaction
 	parent   *Session // nil for the outermost scope

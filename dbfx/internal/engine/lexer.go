@@ -62,6 +62,9 @@ func (l *Lexer) Word() (string, bool) {
 	return l.text[l.start:l.end], true
 }
 
+// Opens reports whether the token is an opening parenthesis.
+func (l *Lexer) Opens() bool { return l.kind == tokenOpen }
+
 // Closes reports whether the token is a closing parenthesis.
 func (l *Lexer) Closes() bool { return l.kind == tokenClose }
 

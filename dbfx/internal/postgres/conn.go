@@ -98,6 +98,7 @@ func (c *conn) admit(query string) (script, error) {
 // allow lets a text go that was read before.
 func (c *conn) allow(query string, s script, rules engine.Rules) error {
 	if !c.bound {
+		c.witness.tell(query, rules, s)
 		return nil
 	}
 	if c.open == nil {
@@ -112,7 +113,7 @@ func (c *conn) allow(query string, s script, rules engine.Rules) error {
 		c.refused = s.control // whoever asked for a ROLLBACK must not get a commit
 		return s.control
 	}
-	c.witness.tell(query, rules, s.undoes)
+	c.witness.tell(query, rules, s)
 	return nil
 }
 

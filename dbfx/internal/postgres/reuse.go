@@ -67,12 +67,15 @@ func (c *conn) ping(ctx context.Context) error {
 
 // IsValid implements driver.Validator: it decides at the return. A transaction
 // that was begun by hand and left open must not wait, with its locks, for the
-// next user. A connection that another request waits for goes to it: Close then
+// next user, and neither must what its user has left there. A connection that another request waits for goes to it: Close then
 // passes it on.
 func (c *conn) IsValid() bool {
 	c.returned = time.Now()
 	pg := c.stdConn.Conn().PgConn()
 	if pg.IsClosed() || pg.TxStatus() != 'I' || c.stale() {
+		return false
+	}
+	if !c.tidy() {
 		return false
 	}
 	s := c.connector.supply

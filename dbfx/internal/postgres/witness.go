@@ -34,6 +34,7 @@ type witness struct {
 	committed  bool // by a statement
 	rolledBack bool // by a statement
 	asked      bool // a text that would end the transaction is sent and not answered
+	leaves     bool // a text leaves something on the connection
 	doubt      bool // the wait for the synchronous standby was cancelled
 }
 
@@ -43,7 +44,7 @@ const witnessKey = "dbfx.witness"
 // frontend is pgconn's BuildFrontendFunc. When a connection is tried several
 // times, the last one counts.
 func (w *witness) frontend(in io.Reader, out io.Writer) *pgproto3.Frontend {
-	w.in, w.out, w.frames = in, out, frames{answered: w.answered}
+	w.in, w.out, w.frames, w.rules = in, out, frames{answered: w.answered}, engine.PostgreSQL
 	return pgproto3.NewFrontend(w, w)
 }
 
@@ -57,9 +58,7 @@ func (w *witness) Read(p []byte) (int, error) {
 // Write implements io.Writer for pgx, which writes whole messages.
 func (w *witness) Write(p []byte) (int, error) {
 	w.mu.Lock()
-	if w.on {
-		w.asks(p)
-	}
+	w.asks(p)
 	w.mu.Unlock()
 	return w.out.Write(p)
 }
@@ -80,10 +79,21 @@ func (w *witness) end() {
 }
 
 // tell announces a text that conn has read.
-func (w *witness) tell(text string, rules engine.Rules, undoes int) {
+func (w *witness) tell(text string, rules engine.Rules, s script) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.told, w.rules, w.undoes = text, rules, undoes
+	w.told, w.rules, w.undoes = text, rules, s.undoes
+	w.leaves = w.leaves || s.leaves
+}
+
+// takeLeaves reports whether a text left something on the connection since it was
+// last asked.
+func (w *witness) takeLeaves() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	leaves := w.leaves
+	w.leaves = false
+	return leaves
 }
 
 // left says whether a statement has committed the transaction, or may have when
@@ -145,7 +155,8 @@ func (w *witness) reads(body []byte) {
 	}
 	s := readScript(string(body[:n]), w.rules)
 	w.undoes += s.undoes
-	w.asked = w.asked || s.control != nil
+	w.asked = w.asked || w.on && s.control != nil
+	w.leaves = w.leaves || s.leaves
 }
 
 // answered takes the tag of a command that has succeeded, and "" for the end of a
