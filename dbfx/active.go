@@ -30,6 +30,7 @@ type work struct {
 
 	hooks []func(context.Context)
 	event SessionEvent
+	live  live // what others may see of it
 
 	previous, next *work
 	tx             *transaction // nil between two attempts
@@ -67,6 +68,15 @@ func (a *active) add(w *work) error {
 	a.first = w
 	a.running++
 	return nil
+}
+
+// each calls fn for every session that runs. It must be quick.
+func (a *active) each(fn func(w *work)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for w := a.first; w != nil; w = w.next {
+		fn(w)
+	}
 }
 
 func (a *active) remove(w *work) {

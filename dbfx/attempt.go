@@ -16,10 +16,9 @@ import (
 // the transaction on it.
 type transaction struct {
 	*work
-	number int           // of the attempt, from 1
-	wait   time.Duration // for the connection
-	until  time.Time     // when the wait for a connection is over
-	timer  *time.Timer   // ends it
+	number int         // of the attempt, from 1
+	until  time.Time   // when the wait for a connection is over
+	timer  *time.Timer // ends it
 
 	top    Session         // the outermost scope
 	ctx    context.Context // of the wait for a connection, BEGIN and fn
@@ -51,7 +50,6 @@ type attemptResult struct {
 	first     error // the first failed statement: fn may have hidden it
 	committed bool
 	begun     bool // fn ran
-	wait      time.Duration
 }
 
 // attempt runs fn once. Its clean-up stands in a defer without recover, so a
@@ -64,7 +62,7 @@ func (w *work) attempt(ctx context.Context, number int) (result attemptResult) {
 		result.err = err
 		return result
 	}
-	tx.number, result.wait, result.begun = number, tx.wait, true
+	tx.number, result.begun = number, true
 	s := &tx.top
 	s.root, s.readOnly = tx, w.readOnly
 	fnCtx, stop := withTimeout(tx.ctx, w.options.timeout)
@@ -88,6 +86,7 @@ func (w *work) attempt(ctx context.Context, number int) (result attemptResult) {
 		}
 		tx.cancel(errSessionEnd)
 		tx.release()
+		w.released(tx)
 	}()
 	result.err = w.fn(s.ctx, s)
 	result.err = tx.finish(result.err)

@@ -44,7 +44,7 @@ func (w *work) beginOn(ctx context.Context, p pool, start time.Time) (*transacti
 		tx.timer = time.AfterFunc(time.Until(tx.until), func() { tx.cancel(errTimeout) })
 	}
 	s.active.enter(w, tx, waiting)
-	err := tx.checkout(start)
+	err := tx.checkout()
 	inTime := tx.timer == nil || tx.timer.Stop() // a timer that has fired may be about to cancel
 	s.active.enter(w, tx, between)
 	if err == nil && inTime && tx.ctx.Err() == nil {
@@ -89,7 +89,7 @@ func (s *Sessions) until(ctx context.Context, p pool, start time.Time) (at time.
 // A connection that died while it was idle is replaced, each one at most once:
 // nothing has run on it, and fn never sees it. It says so as driver.ErrBadConn. A
 // fresh one that fails at BEGIN is tried once more, and then its reason is told.
-func (tx *transaction) checkout(start time.Time) error {
+func (tx *transaction) checkout() error {
 	if err := tx.pool.gate.Enter(tx.ctx, tx.options.name); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (tx *transaction) checkout(start time.Time) error {
 	tx.hurry()
 	idle, fresh := tx.pool.db.Stats().OpenConnections+1, 1
 	for {
-		err := tx.open(start)
+		err := tx.open()
 		if err == nil || tx.ctx.Err() != nil || tx.sessions.engine.Classify(err).Kind != engine.Lost {
 			return err
 		}
@@ -118,7 +118,7 @@ func (tx *transaction) checkout(start time.Time) error {
 }
 
 // open takes a connection and begins the transaction on it.
-func (tx *transaction) open(start time.Time) error {
+func (tx *transaction) open() error {
 	ctx := tx.ctx
 	if !tx.until.IsZero() {
 		ctx = engine.WithDeadline(ctx, tx.until)
@@ -127,7 +127,7 @@ func (tx *transaction) open(start time.Time) error {
 	if err != nil {
 		return err
 	}
-	tx.conn, tx.wait = conn, time.Since(start)
+	tx.conn = conn
 	if err := tx.start(); err != nil {
 		return err
 	}

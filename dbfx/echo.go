@@ -1,33 +1,36 @@
 package dbfx
 
 import (
-	"context"
 	"fmt"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 )
 
-// echo logs every statement: SQL_ECHO.
+// echo logs every statement: SQL_ECHO, which can be switched.
 type echo struct {
 	log    *zap.Logger
 	params bool
+	on     atomic.Bool
 }
 
-var _ ArgumentObserver = (*echo)(nil)
+// SetEcho begins or ends to log every statement, as SQL_ECHO does at the start.
+// Arguments are logged only where SQL_ECHO_PARAMS was set.
+func (s *Sessions) SetEcho(on bool) { s.observers.setEcho(on) }
 
-// WantArguments implements ArgumentObserver: SQL_ECHO_PARAMS.
-func (e *echo) WantArguments() bool { return e.params }
+// Echo reports whether every statement is logged.
+func (s *Sessions) Echo() bool { return s.observers.echo.on.Load() }
 
-// ObserveStatement implements Observer. An error is logged by its text alone: a
+// statement logs one. An error is logged by its text alone: a
 // field of type error would bring PgError.Detail, which holds values of the row.
-func (e *echo) ObserveStatement(_ context.Context, s StatementEvent) {
+func (e *echo) statement(s StatementEvent) {
 	fields := make([]zap.Field, 0, 6)
 	fields = append(fields, zap.String("sql", s.SQL), zap.Duration("duration", s.Duration))
 	if s.Rows >= 0 {
 		fields = append(fields, zap.Int64("rows", s.Rows))
 	}
-	if s.Database != "" {
-		fields = append(fields, zap.String("database", s.Database))
+	if s.Session != "" {
+		fields = append(fields, zap.String("session", s.Session))
 	}
 	if e.params && len(s.Args) > 0 {
 		fields = append(fields, zap.Strings("params", show(s.Args)))
@@ -37,9 +40,6 @@ func (e *echo) ObserveStatement(_ context.Context, s StatementEvent) {
 	}
 	e.log.Info("sql", fields...)
 }
-
-// ObserveSession implements Observer; the statements tell the session too.
-func (e *echo) ObserveSession(context.Context, SessionEvent) {}
 
 // showMost is how much of one argument is shown, as in SQLAlchemy.
 const showMost = 300

@@ -28,7 +28,8 @@ type State string
 // that is only busy makes the others busier.
 const (
 	StateUp        State = "up"
-	StateSaturated State = "saturated" // the database answers, but every connection is in use
+	StateSaturated State = "saturated" // the database answers, but sessions wait for a connection
+	StateStuck     State = "stuck"     // it answers, but for several POOL_TIMEOUTs no session got a connection
 	StateDown      State = "down"
 	StateStarting  State = "starting"
 	StateStopping  State = "stopping"
@@ -57,8 +58,11 @@ type Health struct {
 	connector driver.Connector // nil where db is not dbfx's own
 	classify  func(error) string
 	state     func() State // StateUp once the start is over
-	checks    []Check
+	checks    []*runningCheck
 	stopping  atomic.Bool
+	pressure  func() pressure // of the sessions; never nil
+	saw       func(r Report)  // told each report; never nil
+	writable  func(context.Context) error
 
 	mu     sync.Mutex
 	last   Report
@@ -77,7 +81,11 @@ const (
 )
 
 func newHealth(d *Database, db *sql.DB) *Health {
-	h := &Health{db: db, checks: d.checks, classify: func(err error) string { return d.engine.Classify(err).Class }}
+	h := &Health{db: db, classify: func(err error) string { return d.engine.Classify(err).Class }}
+	h.pressure, h.saw, h.writable = d.pressure, d.monitor.saw, d.takesWrites
+	for _, c := range d.checks {
+		h.checks = append(h.checks, &runningCheck{Check: c})
+	}
 	own := db == d.main
 	if own {
 		h.connector = d.engine.Main().Connector
@@ -136,15 +144,15 @@ func (h *Health) run(ctx context.Context, f *flight) {
 	h.mu.Lock()
 	h.last, h.flight = f.report, nil
 	h.mu.Unlock()
+	h.saw(f.report)
 	close(f.done)
 }
 
 // probe pings through the pool, and past it where it is full: there a ping would
 // wait for a connection, and a busy service would look like a dead database.
 func (h *Health) probe(ctx context.Context) Report {
-	start := time.Now()
-	report := Report{Status: Pass, State: StateUp, Time: start}
-	err := errFull
+	report := Report{Status: Pass, State: StateUp, Time: time.Now()}
+	pressure, err := h.pressure(), errFull
 	if !h.full() {
 		short, cancel := context.WithTimeout(ctx, checkTimeout/2)
 		err = h.db.PingContext(short)
@@ -152,17 +160,67 @@ func (h *Health) probe(ctx context.Context) Report {
 	}
 	// A server that has no place for one more connection lives.
 	if err != nil && (h.full() || h.classify(err) == "too many connections") {
-		report.Status, report.State = Warn, StateSaturated
-		err = h.direct(ctx)
+		pressure, err = max(pressure, waited), h.direct(ctx)
 	}
 	if err != nil {
-		report.Status, report.State, report.Class, report.Err = Fail, StateDown, h.classify(err), err
+		report.Class = h.classify(err)
+		if err = h.again(ctx, err); err == nil {
+			report.Status = Warn
+		}
 	}
-	report.Duration, report.Pool = time.Since(start), h.db.Stats()
+	switch {
+	case err != nil:
+		report.Status, report.State, report.Class, report.Err = Fail, StateDown, h.classify(err), err
+	case pressure == starved:
+		report.Status, report.State = Fail, StateStuck
+	case pressure == waited:
+		report.Status, report.State = Warn, StateSaturated
+	}
+	report.Duration, report.Pool = time.Since(report.Time), h.db.Stats()
 	if report.Status != Fail {
 		h.runChecks(ctx, &report)
 	}
 	return report
+}
+
+// againAfter is the pause before a database that was up is asked a second time.
+const againAfter = 100 * time.Millisecond
+
+// again asks a second time, on a connection of its own, after err: one lost
+// packet, or a connection that a firewall forgot, must not unroute every replica
+// of a service at once. A database that was down stays so until a ping succeeds.
+func (h *Health) again(ctx context.Context, err error) error {
+	if h.connector == nil || h.Last().Status == Fail {
+		return err
+	}
+	timer := time.NewTimer(againAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return h.direct(ctx)
+	case <-ctx.Done():
+		return err
+	}
+}
+
+// Last returns the report of the last check, whenever that was, without asking:
+// a zero one before the first.
+func (h *Health) Last() Report {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.last
+}
+
+// State says how the database is without asking it: StateStarting and
+// StateStopping as they are, else what the last check found.
+func (h *Health) State() State {
+	if state := h.state(); state != StateUp {
+		return state
+	}
+	if last := h.Last().State; last != "" {
+		return last
+	}
+	return StateUp
 }
 
 var errFull = errors.New("every connection is in use")

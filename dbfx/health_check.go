@@ -3,6 +3,8 @@ package dbfx
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
+	"time"
 )
 
 // Check is a question that readiness asks beside the ping, once the database has
@@ -14,8 +16,14 @@ type Check struct {
 	Database string
 	// Name stands in the body of /readyz?verbose.
 	Name string
-	// Run answers. It shares the two seconds of the ping; its panic is a Fail.
+	// Run answers. The checks run at once and share the two seconds of the ping; a
+	// panic is a Fail.
 	Run func(ctx context.Context) CheckResult
+	// Timeout bounds Run: one that has not answered by then fails, whether it heeds
+	// its context or not. 0 is what is left of the two seconds.
+	Timeout time.Duration
+	// Optional makes a Fail of it a Warn: the service can do without.
+	Optional bool
 }
 
 // CheckResult is the answer to a Check.
@@ -40,10 +48,17 @@ func WithCheck(c Check) OpenOption {
 	return func(d *Database) { d.checks = append(d.checks, c) }
 }
 
-// runChecks asks every check, and lets the worst answer decide.
+// runChecks asks every check at once, and lets the worst answer decide.
 func (h *Health) runChecks(ctx context.Context, report *Report) {
-	for _, c := range h.checks {
-		result := CheckReport{Name: c.Name, CheckResult: c.run(ctx)}
+	answers := make([]<-chan CheckResult, len(h.checks))
+	for i, c := range h.checks {
+		answers[i] = c.start(ctx)
+	}
+	for i, c := range h.checks {
+		result := CheckReport{Name: c.Name, CheckResult: <-answers[i]}
+		if result.Status == Fail && c.Optional {
+			result.Status = Warn
+		}
 		report.Checks = append(report.Checks, result)
 		if result.Status == Fail || result.Status == Warn && report.Status == Pass {
 			report.Status = result.Status
@@ -54,6 +69,37 @@ func (h *Health) runChecks(ctx context.Context, report *Report) {
 	}
 }
 
+// runningCheck is a Check that may have been asked and not answered yet.
+type runningCheck struct {
+	Check
+	busy atomic.Bool
+}
+
+// start runs the check and returns where its answer comes, in time. One that hangs
+// is not asked again before it has answered: each question would leave a goroutine.
+func (c *runningCheck) start(ctx context.Context) <-chan CheckResult {
+	answer := make(chan CheckResult, 2)
+	late := CheckResult{Status: Fail, Reason: fmt.Sprintf("the check %s did not answer in time", c.Name)}
+	if c.busy.Swap(true) {
+		answer <- late
+		return answer
+	}
+	cancel := func() {}
+	if c.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, c.Timeout)
+	}
+	stop := context.AfterFunc(ctx, func() { answer <- late })
+	go func() {
+		defer cancel()
+		result := c.run(ctx)
+		c.busy.Store(false)
+		answer <- result
+		stop()
+	}()
+	return answer
+}
+
+// run turns a panic into an answer.
 func (c Check) run(ctx context.Context) (result CheckResult) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -30,14 +30,15 @@ func (h *Health) Startup() http.Handler {
 	})
 }
 
-// Handler serves /livez, /readyz, /startupz, and /healthz, which is /readyz with
-// the details. The bodies are JSON and hold neither host nor user nor the text of
+// Handler serves /livez, /readyz, /startupz, /writez, which is Writes, and
+// /healthz, which is /readyz with the details. The bodies are JSON and hold neither host nor user nor the text of
 // an error.
 func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/livez", h.Live())
 	mux.Handle("/readyz", h.Ready())
 	mux.Handle("/startupz", h.Startup())
+	mux.Handle("/writez", h.Writes())
 	mux.Handle("/healthz", probeHandler(func(r *http.Request) answer {
 		return answerOf(h.Check(r.Context()), true)
 	}))
@@ -46,12 +47,12 @@ func (h *Health) Handler() http.Handler {
 
 // answer is the body, shaped as draft-inadarei-api-health-check-06.
 type answer struct {
-	Status Status             `json:"status"`
-	Output string             `json:"output,omitempty"` // why, where a Check failed
-	Checks map[string][]check `json:"checks,omitempty"`
+	Status Status                   `json:"status"`
+	Output string                   `json:"output,omitempty"` // why, where a Check failed
+	Checks map[string][]checkAnswer `json:"checks,omitempty"`
 }
 
-type check struct {
+type checkAnswer struct {
 	Status   Status             `json:"status"`
 	State    State              `json:"state,omitempty"`
 	Class    string             `json:"class,omitempty"`
@@ -76,6 +77,9 @@ type figures struct {
 	MaxLifetimeClosed int64   `json:"max_lifetime_closed"`
 }
 
+// pingKey is under which the body has the ping.
+const pingKey = "database:ping"
+
 const checkTime = "2006-01-02T15:04:05.000Z"
 
 func answerOf(r Report, verbose bool) answer {
@@ -84,7 +88,7 @@ func answerOf(r Report, verbose bool) answer {
 		return a
 	}
 	s := r.Pool
-	a.Checks = map[string][]check{"database:ping": {{
+	a.Checks = map[string][]checkAnswer{pingKey: {{
 		Status: r.Status, State: r.State, Class: r.Class,
 		Time:     r.Time.UTC().Format(checkTime),
 		Observed: float64(r.Duration.Microseconds()) / 1000, Unit: "ms",
@@ -95,7 +99,7 @@ func answerOf(r Report, verbose bool) answer {
 		},
 	}}}
 	for _, c := range r.Checks {
-		a.Checks[c.Name] = []check{{
+		a.Checks[c.Name] = []checkAnswer{{
 			Status: c.Status, Output: c.Reason, Figures: c.Figures, Time: r.Time.UTC().Format(checkTime),
 		}}
 	}

@@ -38,7 +38,7 @@ func TestImports_GoOneWay(t *testing.T) {
 		switch {
 		case strings.HasPrefix(path, "go.uber.org/fx"):
 			seen++
-			if !fxFiles[file] {
+			if !fxFiles[filepath.Base(file)] {
 				t.Errorf("%s imports Fx; only module.go, provide.go and lifecycle.go may", file)
 			}
 		case strings.HasPrefix(path, "github.com/pressly/") && !strings.HasPrefix(file, "migrate/"):
@@ -48,6 +48,8 @@ func TestImports_GoOneWay(t *testing.T) {
 		case strings.HasPrefix(path, "github.com/jackc/") && !strings.HasPrefix(file, "internal/postgres/"),
 			strings.HasPrefix(path, "modernc.org/") && !strings.HasPrefix(file, "internal/sqlite/"):
 			t.Errorf("%s imports %s; a driver is its engine's", file, path)
+		case optional(path) && !strings.Contains(file, "/") || optional(path) && strings.HasPrefix(file, "internal/"):
+			t.Errorf("%s imports %s, which whoever imports dbfx alone must not link", file, path)
 		case strings.HasPrefix(file, "internal/") && path == "github.com/sergas/dbkit/dbfx":
 			t.Errorf("%s imports dbfx", file)
 		}
@@ -55,4 +57,17 @@ func TestImports_GoOneWay(t *testing.T) {
 	if seen == 0 {
 		t.Error("the test saw no import of Fx")
 	}
+}
+
+// optional reports whether path belongs to the packages that a user adds by choice.
+func optional(path string) bool {
+	for _, prefix := range []string{
+		"github.com/prometheus/", "go.opentelemetry.io/", "github.com/pressly/",
+		"github.com/sergas/dbkit/dbfx/metrics", "github.com/sergas/dbkit/dbfx/tracing", "github.com/sergas/dbkit/dbfx/status",
+	} {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
 }

@@ -8,12 +8,14 @@ import (
 )
 
 // Module is the default database, with its settings from the environment. It
-// provides Config, *sql.DB, *Sessions, *Health and *Schema, opens the database
+// provides Config, *sql.DB, *Sessions, *Health, *Schema and *Probes, opens the database
 // on start and drains and closes it on stop: fx.New(dbfx.Module) alone does so.
 //
 // It starts before and stops after every hook of the application that needs the
 // database. A *zap.Logger, an Opener, a PasswordSource and the value
 // groups "dbfx.observers", "dbfx.starters" and "dbfx.checks" are used where the graph has them.
+// Every database of the graph is in the value group "dbfx.databases", as *Database: metrics,
+// the status page and *Probes find them there.
 // To change settings in code, fx.Replace or fx.Decorate the Config.
 var Module = module("")
 
@@ -33,8 +35,9 @@ func Named(name string) fx.Option {
 // module lists the constructors in the order of the flow.
 func module(name string) fx.Option {
 	title, tag := "dbfx", ""
+	probes := fx.Provide(fx.Annotate(NewProbes, fx.ParamTags(`group:"dbfx.databases"`)))
 	if name != "" {
-		title, tag = "dbfx."+name, `name:"`+name+`"`
+		title, tag, probes = "dbfx."+name, `name:"`+name+`"`, fx.Options()
 	}
 	return fx.Module(title,
 		fx.Provide(fx.Annotate(func() (Config, error) { return LoadNamedConfig(name) }, fx.ResultTags(tag))),
@@ -43,6 +46,8 @@ func module(name string) fx.Option {
 		fx.Provide(fx.Annotate(provideDB, fx.ParamTags(tag), fx.ResultTags(tag))),
 		fx.Provide(fx.Annotate(provideTools, fx.ParamTags(tag, tag), fx.ResultTags(tag, tag))),
 		fx.Provide(fx.Annotate(provideHealth, fx.ParamTags(tag, tag, `group:"dbfx.checks"`), fx.ResultTags(tag))),
+		fx.Provide(fx.Annotate(provideListed, fx.ParamTags(tag, tag, tag), fx.ResultTags(`group:"dbfx.databases"`))),
+		probes,
 		fx.Invoke(fx.Annotate(func(*sql.DB) {}, fx.ParamTags(tag))),
 	)
 }

@@ -2,6 +2,7 @@ package dbfx
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"time"
 
@@ -15,8 +16,7 @@ import (
 //	fx.Provide(fx.Annotate(newObserver, fx.As(new(dbfx.Observer)), fx.ResultTags(`group:"dbfx.observers"`)))
 //
 // It is called on the goroutine of the statement, and so must be quick and safe
-// for concurrent use. A panic of it is logged and changes nothing. Without
-// observers nothing is measured.
+// for concurrent use. A panic of it is logged and changes nothing.
 type Observer interface {
 	ObserveStatement(ctx context.Context, e StatementEvent)
 	ObserveSession(ctx context.Context, e SessionEvent)
@@ -40,6 +40,7 @@ type StatementEvent struct {
 	Duration time.Duration // until the rows were closed, where there are rows
 	Rows     int64         // affected or read; -1 when not known
 	Err      error
+	Class    string // of Err, "" without one
 }
 
 // SessionEvent is one Run or View from outside, with all its attempts.
@@ -50,10 +51,16 @@ type SessionEvent struct {
 	ReadOnly bool
 	Start    time.Time
 	Duration time.Duration
-	Wait     time.Duration // for connections
+	Wait     time.Duration // for connections, also in vain
+	Held     time.Duration // for how long it had one
+	Role     Role          // of the handle that it had its last connection of
 	Attempts int
-	Outcome  Outcome
-	Err      error
+	// Statements are those that it ran, BEGIN and COMMIT included, and Rows what
+	// they read or changed.
+	Statements, Rows int64
+	Outcome          Outcome
+	Err              error
+	Class            string // of Err, "" without one
 }
 
 // Outcome is how a session ended.
@@ -84,9 +91,50 @@ func outcomeOf(err error, readOnly bool) Outcome {
 type observers struct {
 	list []Observer
 	log  *zap.Logger
+
+	// Of list, those that want the kind.
+	statements []Observer
+	tracers    []SessionTracer
+	events     []EventObserver
+
+	echo *echo
+	slow *slow
+	live *engine.Trace // nil before trace
 }
 
-func (o *observers) on() bool { return len(o.list) > 0 }
+// prepare sorts the list, once it is whole, and introduces the database to it.
+func (o *observers) prepare(info DatabaseInfo, cfg Config, log *events) {
+	o.echo = &echo{log: o.log, params: cfg.SQLEchoParams}
+	o.echo.on.Store(cfg.SQLEcho)
+	o.slow = &slow{threshold: cfg.SQLSlowThreshold, events: log}
+	for _, one := range o.list {
+		if c, ok := one.(StatementChooser); !ok || c.WantStatements() {
+			o.statements = append(o.statements, one)
+		}
+		if t, ok := one.(SessionTracer); ok {
+			o.tracers = append(o.tracers, t)
+		}
+		if e, ok := one.(EventObserver); ok {
+			o.events = append(o.events, e)
+		}
+		if d, ok := one.(DatabaseObserver); ok {
+			o.tell(func() { d.ObserveDatabase(info) })
+		}
+	}
+}
+
+// setEcho switches the echo, and with it the trace where no one else listens.
+func (o *observers) setEcho(on bool) {
+	o.echo.on.Store(on)
+	if o.live != nil {
+		o.live.Off.Store(!o.wanted())
+	}
+}
+
+// wanted reports whether anyone wants statements.
+func (o *observers) wanted() bool {
+	return len(o.statements) > 0 || o.slow.threshold > 0 || o.echo.on.Load()
+}
 
 func (o *observers) session(ctx context.Context, e SessionEvent) {
 	for _, one := range o.list {
@@ -103,34 +151,79 @@ func (o *observers) tell(event func()) {
 	event()
 }
 
-// trace returns what the engines feed, nil where no one listens.
-func (o *observers) trace(dialect Dialect, database string) *engine.Trace {
-	if !o.on() {
-		return nil
+func (o *observers) event(e Event) {
+	for _, one := range o.events {
+		o.tell(func() { one.ObserveEvent(context.Background(), e) })
 	}
-	wants := make([]bool, len(o.list))
-	t := &engine.Trace{}
-	for i, one := range o.list {
+}
+
+// startSession returns the context that those who follow the session make.
+func (o *observers) startSession(ctx context.Context, e SessionEvent) context.Context {
+	for _, one := range o.tracers {
+		o.tell(func() {
+			if made := one.StartSession(ctx, e); made != nil {
+				ctx = made
+			}
+		})
+	}
+	return ctx
+}
+
+func (o *observers) step(ctx context.Context, s SessionStep) {
+	for _, one := range o.tracers {
+		o.tell(func() { one.ObserveStep(ctx, s) })
+	}
+}
+
+func (o *observers) endSession(ctx context.Context) {
+	for _, one := range o.tracers {
+		o.tell(func() { one.EndSession(ctx) })
+	}
+}
+
+// trace returns what the engines feed. It is off while no one listens.
+func (o *observers) trace(dialect Dialect, database string) *engine.Trace {
+	t := &engine.Trace{Args: o.echo.params}
+	wants := make([]bool, len(o.statements))
+	for i, one := range o.statements {
 		if a, ok := one.(ArgumentObserver); ok && a.WantArguments() {
 			wants[i], t.Args = true, true
 		}
 	}
+	t.Off.Store(!o.wanted())
 	t.Statement = func(ctx context.Context, s engine.Statement) {
+		o.slow.statement(s)
+		echoes := o.echo.on.Load()
+		if len(o.statements) == 0 && !echoes {
+			return
+		}
 		e := StatementEvent{
-			Dialect: dialect, Database: database, SQL: maskPasswords(s.SQL), Start: s.Start, Duration: s.Duration, Rows: s.Rows, Err: s.Err,
+			Dialect: dialect, Database: database, SQL: maskPasswords(s.SQL), Start: s.Start, Duration: s.Duration, Rows: s.Rows,
+			Err: s.Err, Class: ErrorClass(s.Err),
 		}
 		if s.Hold != nil {
 			e.Session = s.Hold.Session
 		}
-		for i, one := range o.list {
+		for i, one := range o.statements {
 			e.Args = nil
 			if wants[i] {
-				for _, arg := range s.Args {
-					e.Args = append(e.Args, arg.Value)
-				}
+				e.Args = values(s.Args)
 			}
 			o.tell(func() { one.ObserveStatement(ctx, e) })
 		}
+		if echoes {
+			e.Args = values(s.Args)
+			o.echo.statement(e)
+		}
 	}
+	o.live = t
 	return t
+}
+
+func values(args []driver.NamedValue) []any {
+	list := make([]any, len(args))
+	for i, arg := range args {
+		list[i] = arg.Value
+	}
+	return list
 }

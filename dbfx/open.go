@@ -1,6 +1,7 @@
 package dbfx
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -54,6 +55,8 @@ type Database struct {
 	source    PasswordSource
 	active    *active
 	trim      trimmer
+	events    *events
+	monitor   *monitor
 
 	starters []Starter
 	checks   []Check
@@ -145,13 +148,11 @@ func newDatabase(name string, cfg Config, opts ...OpenOption) (*Database, error)
 	for _, opt := range opts {
 		opt(d)
 	}
-	if name != "" {
-		d.log = d.log.With(zap.String("database", name))
-	}
+	d.log = d.log.With(zap.String("database", cmp.Or(name, "default")))
+	d.events = newEvents(name, d.log, &d.observers)
+	d.monitor = newMonitor(d)
 	d.observers.log, d.source = d.log, guarded(d.source)
-	if cfg.SQLEcho {
-		d.observers.list = append(d.observers.list, &echo{log: d.log, params: cfg.SQLEchoParams})
-	}
+	d.observers.prepare(infoOf(name, cfg), cfg, d.events)
 	var err error
 	d.engine, err = newEngine(cfg, name, &d.observers, d.source, func(text string) { d.log.Warn(text) })
 	return d, err
@@ -198,14 +199,15 @@ func readerRole(h engine.Handle) Role {
 // assemble builds what works on db, which need not be the handle of open: a
 // graph may have replaced it.
 func (d *Database) assemble(db *sql.DB) {
-	write := pool{db: db, gate: d.engine.Main().Gate}
+	write := pool{db: db, gate: d.engine.Main().Gate, role: RoleMain}
 	read := write
 	if d.reader != nil && db == d.main {
-		read = pool{db: d.reader, gate: d.engine.Reader().Gate}
+		read = pool{db: d.reader, gate: d.engine.Reader().Gate, role: readerRole(d.engine.Reader())}
 	}
 	d.sessions = &Sessions{
 		name: d.name, engine: d.engine, write: write, read: read, active: d.active, log: d.log, observers: &d.observers,
 		poolTimeout: d.cfg.PoolTimeout, commitTimeout: d.cfg.CommitTimeout,
+		meter: &meter{}, slow: d.observers.slow, alarm: d.monitor.alarm,
 	}
 	d.sessions.replica = read.db != db && d.engine.Reader().Replica
 	d.sessions.read.replica = d.sessions.replica

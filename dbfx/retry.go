@@ -46,8 +46,8 @@ func (w *work) repeat(ctx context.Context) error {
 	}
 	for n := 1; ; n++ {
 		w.event.Attempts = n
+		w.live.attempt.Store(int32(n)) //nolint:gosec // few
 		result := w.attempt(ctx, n)
-		w.event.Wait += result.wait
 		if result.err == nil || n >= policy.MaxAttempts || !w.again(result, policy) {
 			return result.err
 		}
@@ -55,6 +55,7 @@ func (w *work) repeat(ctx context.Context) error {
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
 			return result.err
 		}
+		w.retries(ctx, n, result.err, pause)
 		timer := time.NewTimer(pause) // no connection is held meanwhile
 		select {
 		case <-timer.C:

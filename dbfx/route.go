@@ -32,16 +32,16 @@ func (w *work) begin(ctx context.Context) (*transaction, error) {
 	s := w.sessions
 	start := time.Now()
 	if !w.readOnly {
-		return w.beginOn(ctx, s.write, start)
+		return w.acquire(ctx, s.write, start)
 	}
 	if !s.replica {
-		return w.beginOn(ctx, s.read, start)
+		return w.acquire(ctx, s.read, start)
 	}
 	// A hot standby refuses serializable transactions, and only at the first query.
 	if w.options.primary || w.options.isolation == sql.LevelSerializable || ctx.Value(primaryKey{}) != nil || !s.usable() {
-		return w.beginOn(ctx, s.write, start)
+		return w.acquire(ctx, s.write, start)
 	}
-	tx, err := w.beginOn(ctx, s.read, start)
+	tx, err := w.acquire(ctx, s.read, start)
 	if err == nil {
 		s.backAt.Store(0)
 		return tx, nil
@@ -53,7 +53,7 @@ func (w *work) begin(ctx context.Context) (*transaction, error) {
 		s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
 		s.log.Warn("the primary stands in for the replicas", zap.String("reason", err.Error()))
 	}
-	return w.beginOn(ctx, s.write, start)
+	return w.acquire(ctx, s.write, start)
 }
 
 // usable reports whether a View is to try the replicas. When they are out of use
@@ -84,6 +84,7 @@ func (tx *transaction) fresh() error {
 		return nil
 	}
 	lag, err := tx.sessions.engine.Lag(tx.ctx, tx.on())
+	tx.sessions.meter.lag.Store(int64(lag))
 	if err == nil && lag > most {
 		err = &lagError{lag, most}
 	}

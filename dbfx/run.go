@@ -57,7 +57,7 @@ func valueOf[T any](ctx context.Context, run runner, fn func(context.Context, *S
 	err := run(ctx, func(ctx context.Context, tx *Session) (err error) {
 		value, err = fn(ctx, tx)
 		return err
-	}, opts...)
+	}, append(opts[:len(opts):len(opts)], writtenAt(fn))...)
 	if err != nil {
 		return zero, err
 	}
@@ -79,46 +79,10 @@ func (s *Sessions) dispatch(ctx context.Context, fn func(context.Context, *Sessi
 		return context.Cause(ctx)
 	}
 	w := &work{sessions: s, fn: fn, options: o, readOnly: readOnly}
+	w.live.start = time.Now()
 	if err := s.active.add(w); err != nil {
 		return err
 	}
 	defer s.active.remove(w)
-	err = w.observed(ctx)
-	if err == nil && len(w.hooks) > 0 {
-		runHooks(context.WithoutCancel(ctx), w.hooks)
-	}
-	return err
-}
-
-// observed tells the observers how the session ended, also by a panic.
-func (w *work) observed(ctx context.Context) (err error) {
-	s := w.sessions
-	if !s.observers.on() {
-		return w.repeat(ctx)
-	}
-	w.event = SessionEvent{
-		Dialect: Dialect(s.engine.Dialect()), Database: s.name, Name: w.options.name, ReadOnly: w.readOnly,
-		Start: time.Now(), Outcome: OutcomeRolledBack, // what a panic and Goexit leave
-	}
-	returned := false
-	defer func() {
-		w.event.Duration, w.event.Err = time.Since(w.event.Start), err
-		if returned {
-			w.event.Outcome = outcomeOf(err, w.readOnly)
-		}
-		s.observers.session(ctx, w.event)
-	}()
-	err = w.repeat(ctx)
-	returned = true
-	return err
-}
-
-// runHooks runs the hooks in their order. The rest runs also when one panics,
-// whose panic then goes on unchanged.
-func runHooks(ctx context.Context, hooks []func(context.Context)) {
-	if len(hooks) == 0 {
-		return
-	}
-	defer runHooks(ctx, hooks[1:])
-	hooks[0](ctx)
+	return w.told(ctx)
 }

@@ -19,6 +19,7 @@ type sessionOptions struct {
 	timeout    time.Duration
 	name       string
 	primary    bool
+	origin     uintptr // of the function that RunValue wraps; 0 is that of the session
 }
 
 // Isolation asks for a level. SQLite is always serializable and so accepts every

@@ -24,6 +24,10 @@ type Sessions struct {
 	log       *zap.Logger
 	observers *observers
 
+	meter *meter
+	slow  *slow
+	alarm func() // the database may be down
+
 	renew func()
 
 	poolTimeout   time.Duration
@@ -34,6 +38,7 @@ type Sessions struct {
 type pool struct {
 	db      *sql.DB
 	gate    *engine.Gate
+	role    Role
 	replica bool // a copy that may hang while the primary lives
 }
 

@@ -36,6 +36,8 @@ func (d *Database) start(ctx context.Context) error {
 	if reader := d.engine.Reader(); reader.Replica {
 		d.trim.start(d.reader, reader)
 	}
+	d.monitor.start()
+	d.events.keep(Event{Kind: EventStarted, Text: "the database has started", Duration: time.Since(begin)})
 	d.log.Info("database started",
 		zap.String("engine", d.engine.Dialect()),
 		zap.String("where", d.engine.Where()),

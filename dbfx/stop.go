@@ -37,6 +37,8 @@ func (d *Database) shutdown(ctx context.Context) error {
 		defer cancel()
 	}
 	wasRunning, ended := d.active.close()
+	d.monitor.end()
+	d.events.keep(Event{Kind: EventStopping, Text: "the database stops: sessions may finish", Waiting: wasRunning})
 	if d.main == nil {
 		return nil
 	}
@@ -58,6 +60,7 @@ func (d *Database) shutdown(ctx context.Context) error {
 		}
 	}
 	err := d.closeHandles(ctx)
+	d.events.keep(Event{Kind: EventStopped, Text: fmt.Sprintf("the database has stopped: %d sessions finished, %d were cut", wasRunning-cut, cut)})
 	d.log.Info("database stopped",
 		zap.Int("finished", wasRunning-cut), zap.Int("cut", cut), zap.Int("connections_left", left),
 		zap.Duration("took", time.Since(begin)), zap.Error(err))

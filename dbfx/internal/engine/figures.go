@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Figured is an Engine that knows figures which no *sql.DB has. It answers from
 // memory, at any time, and quickly: it is asked once a second.
@@ -46,4 +49,20 @@ type WALFigures struct {
 	Checkpointed time.Time
 	Checkpoints  int64 // that ran
 	Blocked      int64 // of them, how many a reader kept from finishing
+}
+
+// Blocker is an Engine that can be asked who waits for whom.
+type Blocker interface {
+	// Blocking returns, of the given processes, those that wait for a lock, and
+	// each process that keeps it from them.
+	Blocking(ctx context.Context, backends []uint32) ([]Block, error)
+}
+
+// Block is one process that keeps a lock from another.
+type Block struct {
+	Backend     uint32 // waits
+	By          uint32 // 0 is a prepared transaction
+	Application string // of By
+	State       string
+	Held        time.Duration // since its transaction began
 }

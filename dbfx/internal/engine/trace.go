@@ -24,10 +24,11 @@ type Statement struct {
 type Trace struct {
 	Args      bool // whether Statement.Args are wanted
 	Statement func(ctx context.Context, s Statement)
+	Off       atomic.Bool // no one listens at the moment
 }
 
 // On reports whether anyone listens.
-func (t *Trace) On() bool { return t != nil && t.Statement != nil }
+func (t *Trace) On() bool { return t != nil && t.Statement != nil && !t.Off.Load() }
 
 // Tracer is the Trace of one connection, and the session that holds it.
 type Tracer struct {

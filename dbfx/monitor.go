@@ -1,0 +1,242 @@
+package dbfx
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// monitor looks once a second at what no single session can tell: who waits for
+// long, who runs for long, how large the log is, whether a database that was down
+// is back. It asks memory; it pings only a database that failed a session or is
+// down, so that a quiet service leaves a serverless database asleep.
+type monitor struct {
+	database *Database
+	poke     chan struct{} // look now
+	stop     chan struct{}
+	wg       sync.WaitGroup
+
+	mu        sync.Mutex
+	downSince time.Time
+	class     string
+	awaySince time.Time // of the replicas
+
+	// Of the goroutine alone.
+	fullSince, stuckSince time.Time
+	lastFull              time.Time
+	seenTimeouts          int64 // at the last look
+	timeouts              int64 // when it became full
+	largeWAL              bool
+	suspect               time.Time // since when the database may be down; zero while it may not
+}
+
+const (
+	lookInterval = time.Second
+	longRun      = 30 * time.Second // of a session, before the log has it
+	longWait     = time.Second      // of a session, before the pool counts as full
+	// relievedAfter is how long no session has waited for long before that is over:
+	// those that time out together wait for a short time when they come again.
+	relievedAfter = 2 * time.Second
+)
+
+func newMonitor(d *Database) *monitor {
+	return &monitor{database: d, poke: make(chan struct{}, 1), stop: make(chan struct{})}
+}
+
+func (m *monitor) start() {
+	m.wg.Go(func() {
+		tick := time.NewTicker(lookInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-m.stop:
+				return
+			case <-m.poke:
+				m.suspect = time.Now()
+			case <-tick.C:
+			}
+			m.look(time.Now())
+		}
+	})
+}
+
+// end waits for the goroutine. It is called once.
+func (m *monitor) end() {
+	close(m.stop)
+	m.wg.Wait()
+}
+
+// alarm makes the monitor look now: a session could not get a connection.
+func (m *monitor) alarm() {
+	select {
+	case m.poke <- struct{}{}:
+	default: // it will
+	}
+}
+
+func (m *monitor) look(now time.Time) {
+	d := m.database
+	running := d.sessions.Running()
+	m.lookAtWaits(now, running)
+	m.lookAtLong(running)
+	m.lookAtWAL()
+	m.lookAtReplica(now)
+	if !m.suspect.IsZero() || m.isDown() {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		defer context.AfterFunc(d.active.closing, cancel)()
+		if report := d.health.Check(ctx); report.Time.After(m.suspect) { // it tells saw
+			m.suspect = time.Time{}
+		}
+	}
+}
+
+// patience is how long a session may wait before the pool counts as full.
+func (m *monitor) patience() time.Duration {
+	if t := m.database.cfg.PoolTimeout; t > 0 {
+		return min(longWait, t/2)
+	}
+	return longWait
+}
+
+// lookAtWaits tells when sessions begin to wait for long, and when none does.
+func (m *monitor) lookAtWaits(now time.Time, running []RunningSession) {
+	d := m.database
+	stats := d.sessions.meter
+	var waiting int
+	var longest time.Duration
+	for _, r := range running {
+		if r.Waiting {
+			waiting++
+			longest = max(longest, r.Wait)
+		}
+	}
+	before, timeouts := m.seenTimeouts, stats.timeouts.Load()
+	full := longest >= m.patience() || timeouts > before
+	m.seenTimeouts = timeouts
+	if full {
+		m.lastFull = now
+	}
+	switch {
+	case full && m.fullSince.IsZero() && !m.isDown():
+		m.fullSince, m.timeouts = now.Add(-longest), before
+		e := Event{Kind: EventSaturated, Text: "sessions wait for a connection", Waiting: waiting, Wait: longest}
+		if holder := oldest(running); holder != nil {
+			e.Session, e.Caller, e.Statement, e.Duration = holder.Name, holder.Caller, holder.Statement, holder.Held
+			e.Text += "; the longest holder is named here"
+		}
+		d.events.add(e)
+	case !m.fullSince.IsZero() && now.Sub(m.lastFull) >= relievedAfter:
+		d.events.add(Event{
+			Kind: EventRelieved, Duration: now.Sub(m.fullSince),
+			Text: fmt.Sprintf("no session waits for long any more; %d timed out", timeouts-m.timeouts),
+		})
+		m.fullSince, m.stuckSince = time.Time{}, time.Time{}
+	}
+	if d.sessions.meter.stuck(now, d.sessions.poolTimeout) && m.stuckSince.IsZero() {
+		m.stuckSince = now
+		e := Event{Kind: EventStuck, Text: "no session got a connection for several POOL_TIMEOUTs: a deadlock, or a holder that never ends", Waiting: waiting}
+		if holder := oldest(running); holder != nil {
+			e.Session, e.Caller, e.Statement, e.Duration = holder.Name, holder.Caller, holder.Statement, holder.Held
+		}
+		d.events.add(e)
+	}
+}
+
+// oldest returns the session that has had its connection for the longest time.
+func oldest(running []RunningSession) *RunningSession {
+	var found *RunningSession
+	for i := range running {
+		if r := &running[i]; !r.Waiting && r.Held > 0 && (found == nil || r.Held > found.Held) {
+			found = r
+		}
+	}
+	return found
+}
+
+// lookAtLong tells each session that runs for long, once.
+func (m *monitor) lookAtLong(running []RunningSession) {
+	for _, r := range running {
+		if r.Held < longRun || r.live.long {
+			continue
+		}
+		r.live.long = true
+		m.database.events.limited(r.Name, Event{
+			Kind: EventLongSession, Text: "a session has been running for a long time", Session: r.Name, Caller: r.Caller,
+			Statement: r.Statement, Duration: r.Held, Wait: r.Wait, Attempts: r.Attempt, Rows: r.Rows,
+		})
+	}
+}
+
+// lookAtWAL tells when SQLite's log is twice its bound, and when it is below it.
+func (m *monitor) lookAtWAL() {
+	wal := m.database.sessions.Stats().WAL
+	if wal == nil || wal.Bound <= 0 {
+		return
+	}
+	switch {
+	case !m.largeWAL && wal.Bytes > 2*wal.Bound:
+		m.largeWAL = true
+		m.database.events.add(Event{
+			Kind: EventWALLarge, Bytes: wal.Bytes,
+			Text: "SQLite's log is twice SQLITE_WAL_MB: a read that does not end, here or in another process, keeps it",
+		})
+	case m.largeWAL && wal.Bytes <= wal.Bound:
+		m.largeWAL = false
+		m.database.events.add(Event{Kind: EventWALSmall, Text: "SQLite's log is below its bound again", Bytes: wal.Bytes})
+	}
+}
+
+// lookAtReplica tells when the primary begins to stand in, and when it ends.
+func (m *monitor) lookAtReplica(now time.Time) {
+	s := m.database.sessions
+	if !s.replica {
+		return
+	}
+	away := s.backAt.Load() != 0
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case away && m.awaySince.IsZero():
+		m.awaySince = now
+		m.database.events.add(Event{Kind: EventStandIn, Text: "the primary stands in for the replicas"})
+	case !away && !m.awaySince.IsZero():
+		m.database.events.add(Event{Kind: EventReplicaBack, Text: "Views read from the replicas again", Duration: now.Sub(m.awaySince)})
+		m.awaySince = time.Time{}
+	}
+}
+
+// saw takes over what a check has found. It tells the change, and nothing else.
+func (m *monitor) saw(r Report) {
+	if r.State == StateStarting || r.State == StateStopping {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	down := r.State == StateDown
+	switch {
+	case down && m.downSince.IsZero():
+		m.downSince, m.class = r.Time, r.Class
+		m.database.events.add(Event{Time: r.Time, Kind: EventDown, Text: "the database does not answer", Class: r.Class})
+	case down:
+		m.class = r.Class
+	case !m.downSince.IsZero():
+		m.database.events.add(Event{Kind: EventUp, Text: "the database answers again", Class: m.class, Duration: time.Since(m.downSince)})
+		m.downSince = time.Time{}
+	}
+}
+
+func (m *monitor) isDown() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.downSince.IsZero()
+}
+
+// Since says since when the database is down, and the class of its last error; a
+// zero time while it is up.
+func (m *monitor) since() (time.Time, string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.downSince, m.class
+}
