@@ -9,6 +9,7 @@ REPORT      := test-report.json
 RACE        := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
 FUZZTIME    ?= 1m
 BENCH       ?= .
+SOAK        ?= 5m
 
 .PHONY: help
 help: ## List the targets
@@ -63,6 +64,10 @@ fmt: ## Format the code
 bench: ## Run the benchmarks; BENCH=pattern chooses
 	go test -run '^$$' -bench '$(BENCH)' ./fxtest
 	cd bench && go test -run '^$$' -bench '$(BENCH)' ./...
+
+.PHONY: soak
+soak: ## Run everything at once on one SQLite file for SOAK, and look for what grows
+	DBFX_SOAK=$(SOAK) go test -run 'TestSQLite_Soak' -count=1 -v -timeout 1h ./fxtest
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of URLs and of statements for FUZZTIME each
