@@ -51,10 +51,16 @@ func (c *conn) exec(ctx context.Context, p *plan, args []driver.NamedValue, prep
 	}
 	start := c.trace.Begin(p.query)
 	inner, watch := call.real.watch(ctx, call.waits)
-	if call.stmt != nil {
-		result, err = call.stmt.ExecContext(inner, args)
-	} else {
+	switch {
+	case call.stmt == nil:
 		result, err = call.real.raw.ExecContext(inner, p.query, args)
+	case call.waits:
+		err = call.real.patiently(inner, func(ctx context.Context) error {
+			result, err = call.stmt.ExecContext(ctx, args)
+			return err
+		})
+	default:
+		result, err = call.stmt.ExecContext(inner, args)
 	}
 	watch.end()
 	err = because(ctx, err)
@@ -166,9 +172,9 @@ func (c *conn) begin(ctx context.Context, opts driver.TxOptions) (*tx, error) {
 	start := c.trace.Begin(beginSQL(opts.ReadOnly))
 	c.state.open()
 	c.begun, c.plain, c.readOnly = true, false, opts.ReadOnly
-	raw, err := c.real.raw.BeginTx(ctx, driver.TxOptions{ReadOnly: opts.ReadOnly})
+	err := c.real.beginTx(ctx, opts.ReadOnly)
 	c.trace.End(ctx, beginSQL(opts.ReadOnly), nil, start, 0, err)
-	t := &tx{raw: raw, conn: c, ctx: ctx}
+	t := &tx{conn: c, ctx: ctx}
 	if err != nil {
 		return nil, t.end(err)
 	}

@@ -47,7 +47,8 @@ type realConn struct {
 	db    uintptr // its sqlite3*
 	tls   *libc.TLS
 	cache *cache
-	born  int64 // in nanoseconds
+	control
+	born int64 // in nanoseconds
 
 	holder   *conn   // who has it, nil on the shelf
 	results  []*rows // those that are not closed
@@ -261,6 +262,7 @@ func (r *realConn) clean() bool {
 // close ends the connection.
 func (r *realConn) close() error {
 	r.cache.close()
+	r.control.close()
 	err := r.raw.Close()
 	r.tls.Close()
 	return err

@@ -7,7 +7,6 @@ import (
 
 // tx is a transaction that ends once, and says if SQLite ended it before.
 type tx struct {
-	raw  driver.Tx
 	conn *conn
 	ctx  context.Context // of BeginTx, for the trace
 }
@@ -18,7 +17,7 @@ func (t *tx) Commit() error {
 		return t.end(ended) // which rolls back a BEGIN of the user's
 	}
 	start := t.conn.trace.Begin("COMMIT")
-	err := t.raw.Commit()
+	err := t.conn.real.commitTx()
 	t.conn.trace.End(t.ctx, "COMMIT", nil, start, 0, err)
 	return t.end(err)
 }
@@ -27,9 +26,9 @@ func (t *tx) Commit() error {
 func (t *tx) Rollback() error {
 	ended := t.conn.state.finish()
 	start := t.conn.trace.Begin("ROLLBACK")
-	err := t.raw.Rollback()
-	if ended != nil {
-		err = nil // there was nothing left to roll back
+	var err error
+	if ended == nil { // else there is nothing left to roll back
+		err = t.conn.real.rollbackTx()
 	}
 	t.conn.trace.End(t.ctx, "ROLLBACK", nil, start, 0, err)
 	return t.end(err)
