@@ -90,10 +90,15 @@ func (c *connector) open(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := opened.Conn().PgConn().CustomData()[witnessKey].(*witness)
-	conn := &conn{stdConn: opened, witness: w, connector: c, trace: engine.Tracer{Trace: c.opt.Trace}}
+	conn := c.wrap(opened)
 	c.age(conn)
 	return conn, nil
+}
+
+// wrap makes the connection that database/sql sees of pgx's.
+func (c *connector) wrap(raw *stdlib.Conn) *conn {
+	w := raw.Conn().PgConn().CustomData()[witnessKey].(*witness)
+	return &conn{stdConn: raw, witness: w, connector: c, trace: engine.Tracer{Trace: c.opt.Trace}}
 }
 
 // dial asks for the password and dials. A password that the source gave and the

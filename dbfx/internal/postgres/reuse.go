@@ -101,10 +101,9 @@ func (c *conn) leaveIdle() {
 func (c *conn) Close() error {
 	c.leaveIdle()
 	if c.passOn {
-		next := &conn{
-			stdConn: c.stdConn, connector: c.connector, trace: engine.Tracer{Trace: c.connector.opt.Trace},
-			born: c.born, deadline: c.deadline, returned: c.returned, socket: c.socket, reused: true,
-		}
+		next := c.connector.wrap(c.stdConn)
+		next.born, next.deadline, next.returned = c.born, c.deadline, c.returned
+		next.socket, next.standby, next.reused = c.socket, c.standby, true
 		if c.connector.supply.handOver(next) {
 			return nil
 		}
