@@ -93,6 +93,7 @@ func TestModule_ModesAndFaults(t *testing.T) {
 		"NoEngine":              {migrate.Module(files("postgresql/1_a.sql", "select 1;")), []string{"sqlite"}},
 		"BadMode":               {migrate.Module(files("1_a.sql", "select 1;"), migrate.WithMode("maybe")), []string{"run, check or off"}},
 		"BadTable":              {migrate.Module(files("1_a.sql", "select 1;"), migrate.Table("a; drop")), []string{"table"}},
+		"Commit":                {migrate.Module(files("1_a.sql", "select 1;\n-- +goose StatementBegin\nselect 2;\ncommit;\n-- +goose StatementEnd")), []string{"1_a.sql:5", "COMMIT", "NO TRANSACTION"}},
 		"BadStatement":          {migrate.Module(files("1_a.sql", "select nosuch;")), []string{"migrate: ", "1_a.sql:2", "nosuch"}},
 	}
 	for name, tt := range tests {

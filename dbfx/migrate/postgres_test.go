@@ -218,3 +218,30 @@ func TestPostgres_ACancelledContextRollsBackAndSaysWhy(t *testing.T) {
 		t.Error("the table stayed")
 	}
 }
+
+// TestPostgres_ALostConnectionIsTriedAgain: the version tells whether what was lost
+// had been committed, so that once is enough.
+func TestPostgres_ALostConnectionIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	db := open(t, fxtest.Postgres(t))
+	db.up(t, files("00001_t.sql", "create table t (n integer);"))
+	result := make(chan error, 1)
+	go func() {
+		m, err := migrate.New(db.Database, files("00001_t.sql", "create table t (n integer);",
+			"00002_i.sql", "insert into t values (1);\nselect pg_sleep(case when (select count(*) from pg_class where relname = 'go_on') = 0 then 600 else 0 end);"))
+		if err == nil {
+			_, err = m.Up(t.Context())
+		}
+		result <- err
+	}()
+	sleeping := "from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+	waitFor(t, func() bool { return db.count(t, "select count(*) "+sleeping) == 1 })
+	db.exec(t, "create table go_on (n integer)")
+	db.exec(t, "select pg_terminate_backend(pid) "+sleeping)
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	if n := db.count(t, "select count(*) from t"); n != 1 {
+		t.Errorf("%d rows, want 1", n)
+	}
+}

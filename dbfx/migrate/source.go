@@ -15,6 +15,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // migration is one file or one Go migration.
@@ -114,6 +115,9 @@ func readCatalog(fsys fs.FS, dialect dbfx.Dialect, code []Go) (*catalog, error) 
 	}
 	for _, name := range names {
 		m, err := readFile(root, name)
+		if err == nil {
+			err = m.checkControl(dialect)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -220,6 +224,26 @@ func readFile(fsys fs.FS, name string) (*migration, error) {
 		return nil, fault
 	}
 	return m, nil
+}
+
+// checkControl refuses COMMIT and its like in a file that runs in a transaction: it
+// would end that with its lock, and leave half of the file where the rest fails.
+func (m *migration) checkControl(dialect dbfx.Dialect) error {
+	rules := engine.SQLite
+	if dialect == dbfx.Postgres {
+		rules = engine.PostgreSQL
+	}
+	for _, up := range []bool{true, false} {
+		for _, s := range m.statements(up) {
+			control := (*engine.ControlError)(nil)
+			if m.script.noTx || !errors.As(rules.CheckControl(s.text), &control) {
+				continue
+			}
+			return &Error{File: m.file, Line: s.line + control.Line - 1, Statement: shorten(s.text), Up: up,
+				Err: fmt.Errorf("%s in a file that runs in a transaction of its own; remove it, or put '-- +goose NO TRANSACTION' into the file", control.Word)}
+		}
+	}
+	return nil
 }
 
 // checksum does not see how lines end: Git may change that.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"testing"
+	"time"
 
 	"github.com/pressly/goose/v3"
 
@@ -195,5 +196,37 @@ func TestSQLite_InMemory(t *testing.T) {
 	db.up(t, files("00001_family.sql", family, "00002_rebuild.sql", rebuild, "00003_v.sql", "-- +goose NO TRANSACTION\n-- +goose Up\nvacuum;"))
 	if n := db.count(t, "select count(*) from child"); n != 3 {
 		t.Errorf("%d children, want 3", n)
+	}
+}
+
+// TestSQLite_AnotherProcessThatWritesIsWaitedFor: longer than SQLITE_BUSY_TIMEOUT.
+func TestSQLite_AnotherProcessThatWritesIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.SQLite(t)
+	holder := open(t, cfg)
+	tx, err := holder.DB().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), "create table held (id integer)"); err != nil {
+		t.Fatal(err)
+	}
+	cfg.SQLiteBusyTimeout = 20 * time.Millisecond
+	db := open(t, cfg)
+	result := make(chan error, 1)
+	go func() {
+		m, err := migrate.New(db.Database, files("00001_family.sql", family))
+		if err == nil {
+			_, err = m.Up(t.Context())
+		}
+		result <- err
+	}()
+	waitFor(t, func() bool { return db.logs.FilterMessageSnippet("tried again").Len() >= 2 })
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; err != nil {
+		t.Fatal(err)
 	}
 }
