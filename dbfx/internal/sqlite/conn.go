@@ -45,11 +45,13 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 
 // exec runs a statement whose rows nobody wants.
 func (c *conn) exec(ctx context.Context, p *plan, args []driver.NamedValue, prepared bool) (result driver.Result, err error) {
+	start := c.trace.Begin(p.query)
 	call, err := c.enter(ctx, p, args, prepared)
-	if err != nil {
+	if err != nil { // it was locked out, or could not be prepared
+		c.trace.End(ctx, p.query, args, start, -1, err)
 		return nil, err
 	}
-	start := c.trace.Begin(p.query)
+	start = c.trace.Begin(p.query) // who waited for the lock has not run yet
 	inner, watch := call.real.watch(ctx, call.waits)
 	switch {
 	case call.stmt == nil:
@@ -83,8 +85,10 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 // query runs a statement and returns its rows.
 func (c *conn) query(ctx context.Context, p *plan, args []driver.NamedValue, prepared bool) (driver.Rows, error) {
 	ctx, statement := engine.Reveal(ctx)
+	start := c.trace.Begin(p.query)
 	call, err := c.enter(ctx, p, args, prepared)
 	if err != nil {
+		c.trace.End(ctx, p.query, args, start, -1, err)
 		return nil, err
 	}
 	call.statement = statement
