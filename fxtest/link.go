@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,8 @@ type Link struct {
 	wires    map[*wire]bool
 	frozen   chan struct{} // closed by Heal; nil while data flows
 	delay    time.Duration
-	moment   Moment // armed for the next COMMIT
+	moment   Moment   // armed for the next COMMIT
+	texts    []string // and one of these in its transaction
 	cuts     int
 }
 
@@ -116,11 +118,16 @@ func (l *Link) Delay(d time.Duration) {
 	l.delay = d
 }
 
-// CutAtCommit cuts the connection that sends the next COMMIT, once.
-func (l *Link) CutAtCommit(when Moment) {
+// CutAtCommit cuts the connection that sends the next COMMIT, once. With texts it
+// waits for a transaction that has run a statement with one of them in it, in any
+// case: a service may have workers that commit too.
+func (l *Link) CutAtCommit(when Moment, texts ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.moment = when
+	l.moment, l.texts = when, nil
+	for _, text := range texts {
+		l.texts = append(l.texts, strings.ToLower(text))
+	}
 }
 
 // Cuts counts the connections that CutAtCommit has cut.
@@ -232,13 +239,16 @@ func (l *Link) pass(ended <-chan struct{}) bool {
 	}
 }
 
-// trap takes what CutAtCommit armed.
-func (l *Link) trap() Moment {
+// trap takes what CutAtCommit armed, if it is for a transaction that ran this.
+func (l *Link) trap(ran string) Moment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	ran = strings.ToLower(ran)
 	moment := l.moment
-	if l.moment = 0; moment != 0 {
-		l.cuts++
+	if moment == 0 || len(l.texts) > 0 && !slices.ContainsFunc(l.texts, func(text string) bool { return strings.Contains(ran, text) }) {
+		return 0
 	}
+	l.moment = 0
+	l.cuts++
 	return moment
 }

@@ -65,12 +65,34 @@ func TestLink_CutsAtCommit(t *testing.T) {
 	}
 }
 
+func TestLink_CutsTheTransactionThatItIsToldTo(t *testing.T) {
+	t.Parallel()
+	app, link, rows := throughLink(t)
+	for round := range 3 { // from the second on the statements are prepared
+		link.CutAtCommit(fxtest.AfterCommit, "INSERT into orders")
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			_, err := tx.ExecContext(ctx, "update orders set id = $1 where id = $2", 7, 8)
+			return err
+		})
+		if err != nil || link.Cuts() != round {
+			t.Errorf("another transaction: got %v, %d cuts", err, link.Cuts())
+		}
+		err = app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			_, err := tx.ExecContext(ctx, "insert into orders values ($1)", 1)
+			return err
+		})
+		if !errors.Is(err, dbfx.ErrCommitUnknown) || link.Cuts() != round+1 || rows() != round+1 {
+			t.Errorf("got %v, %d cuts, %d rows", err, link.Cuts(), rows())
+		}
+	}
+}
+
 func TestLink_GoesDownAndHeals(t *testing.T) {
 	t.Parallel()
 	app, link, rows := throughLink(t)
 	link.Down()
-	if err := order(t.Context(), app); err == nil || errors.Is(err, dbfx.ErrCommitUnknown) {
-		t.Errorf("got %v, want a definite error", err)
+	if err := order(t.Context(), app); !dbfx.IsUnavailable(err) {
+		t.Errorf("got %v, want what IsUnavailable knows", err)
 	}
 	link.Heal()
 	if err := order(t.Context(), app); err != nil || rows() != 1 {

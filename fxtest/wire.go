@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,9 @@ type wire struct {
 	ended          chan struct{}
 	once           sync.Once
 
+	prepared map[string]string // statements by name; these two are write's alone
+	ran      string            // the texts of this transaction
+
 	asked  atomic.Int64 // messages that ReadyForQuery answers
 	secret atomic.Int64 // the one whose answer is lost; 0 is none
 }
@@ -33,7 +37,7 @@ type request struct {
 }
 
 func newWire(l *Link, client, server net.Conn) *wire {
-	return &wire{link: l, client: client, server: server, requests: make(chan request, 1024), ended: make(chan struct{})}
+	return &wire{link: l, client: client, server: server, requests: make(chan request, 1024), ended: make(chan struct{}), prepared: map[string]string{}}
 }
 
 func (w *wire) close() {
@@ -148,13 +152,18 @@ func (w *wire) write() {
 func (w *wire) note(message []byte) bool {
 	ready := message[0] == 'Q' || message[0] == 'S' || message[0] == 'F'
 	asked := w.asked.Load()
-	if isCommit(message) {
-		switch w.link.trap() {
+	text := w.text(message)
+	w.ran += text + "\n"
+	if isEnd(text, "COMMIT", "END") {
+		switch w.link.trap(w.ran) {
 		case BeforeCommit:
 			return false
 		case AfterCommit:
 			w.secret.Store(asked + 1)
 		}
+	}
+	if isEnd(text, "COMMIT", "END", "ROLLBACK", "ABORT") {
+		w.ran = ""
 	}
 	if ready {
 		w.asked.Store(asked + 1)
@@ -162,24 +171,27 @@ func (w *wire) note(message []byte) bool {
 	return true
 }
 
-// isCommit reports whether a Query or Parse has a COMMIT in it.
-func isCommit(message []byte) bool {
-	body := message[5:]
+// text returns what a message runs: a Query's text, or that of the statement which
+// a Bind names.
+func (w *wire) text(message []byte) string {
+	first, rest, _ := bytes.Cut(message[5:], []byte{0})
+	second, _, _ := bytes.Cut(rest, []byte{0})
 	switch message[0] {
 	case 'Q':
-	case 'P':
-		_, after, ok := bytes.Cut(body, []byte{0}) // the statement's name
-		if !ok {
-			return false
-		}
-		body = after
-	default:
-		return false
+		return string(first)
+	case 'P': // the statement's name, its text
+		w.prepared[string(first)] = string(second)
+	case 'B': // the portal's name, the statement's
+		return w.prepared[string(second)]
 	}
-	text, _, _ := bytes.Cut(body, []byte{0})
-	for statement := range strings.SplitSeq(string(text), ";") {
-		switch word, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(statement)), " "); word {
-		case "COMMIT", "END":
+	return ""
+}
+
+// isEnd reports whether one of the statements in text begins with one of words.
+func isEnd(text string, words ...string) bool {
+	for statement := range strings.SplitSeq(text, ";") {
+		first, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(statement)), " ")
+		if slices.Contains(words, first) {
 			return true
 		}
 	}
