@@ -2,21 +2,28 @@
 //
 //	app [-env FILE] [serve]    serve HTTP until SIGTERM or SIGINT
 //	app [-env FILE] config     print the settings and where each came from
-//	app [-env FILE] check      open the database and exit with its health
+//	app [-env FILE] check      open the databases and exit with their health
+//	app [-env FILE] migrate    bring both schemas up to date, and exit
+//	app [-env FILE] ready      ask the server at HTTP_ADDR whether it is ready
 //
 // It exits with 2 when the settings are wrong, and 1 when something fails.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"text/tabwriter"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/example/app/web"
 )
 
 const (
@@ -30,7 +37,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("app", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: app [-env FILE] [serve | config | check]")
+		fmt.Fprintln(stderr, "usage: app [-env FILE] [serve | config | check | migrate | ready]")
 		flags.PrintDefaults()
 	}
 	envFile := flags.String("env", "", "file of NAME=value lines to add to the environment (default .env, if there is one)")
@@ -42,10 +49,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return exitSettings
 	}
-	cfg, err := dbfx.LoadConfig()
-	if command := flags.Arg(0); command == "config" {
+	switch flags.Arg(0) {
+	case "config":
 		return printConfig(stdout, stderr, fromFile)
+	case "ready":
+		return ready(stdout, stderr)
 	}
+	configs, err := loadConfigs()
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitSettings
@@ -54,15 +64,44 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "", "serve":
 		return serve(stderr)
 	case "check":
-		return check(cfg, stdout, stderr)
+		return each(configs, stderr, func(ctx context.Context, name string, db *dbfx.Database) error { return check(ctx, name, db, stdout) })
+	case "migrate":
+		return each(configs, stderr, func(ctx context.Context, name string, db *dbfx.Database) error { return migrate(ctx, name, db, stdout) })
 	}
 	flags.Usage()
 	return exitSettings
 }
 
+// databases are the service's, "" for the default one.
+var databases = []string{"", audit}
+
+// loadConfigs reads the settings of every database, and tells all faults.
+func loadConfigs() (map[string]dbfx.Config, error) {
+	configs := map[string]dbfx.Config{}
+	var faults error
+	for _, name := range databases {
+		cfg, err := loadConfig(name)
+		configs[name] = cfg
+		faults = errors.Join(faults, err)
+	}
+	return configs, faults
+}
+
+func loadConfig(name string) (dbfx.Config, error) {
+	if name == "" {
+		return dbfx.LoadConfig()
+	}
+	return dbfx.LoadNamedConfig(name)
+}
+
 // printConfig prints every setting, secrets masked, and where it came from.
 func printConfig(stdout, stderr io.Writer, fromFile map[string]string) int {
-	settings, err := dbfx.Explain("")
+	var settings []dbfx.Setting
+	var faults error
+	for _, name := range databases {
+		own, err := dbfx.Explain(name)
+		settings, faults = append(settings, own...), errors.Join(faults, err)
+	}
 	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "VARIABLE\tVALUE\tSOURCE")
 	for _, s := range settings {
@@ -77,29 +116,91 @@ func printConfig(stdout, stderr io.Writer, fromFile map[string]string) int {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Variable, s.Value, source)
 	}
 	_ = table.Flush()
-	if err != nil {
-		fmt.Fprintln(stderr, err)
+	if faults != nil {
+		fmt.Fprintln(stderr, faults)
 		return exitSettings
 	}
 	return 0
 }
 
-// check opens the database as serve would, and says how it is.
-func check(cfg dbfx.Config, stdout, stderr io.Writer) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+// commandTime bounds a command on one database.
+const commandTime = time.Minute
+
+// each opens each database as serve would, and does something with it.
+func each(configs map[string]dbfx.Config, stderr io.Writer, do func(ctx context.Context, name string, db *dbfx.Database) error) int {
+	ctx, cancel := context.WithTimeout(context.Background(), commandTime)
 	defer cancel()
-	db, err := dbfx.Open(ctx, cfg)
+	for _, name := range databases {
+		db, err := dbfx.Open(ctx, configs[name])
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			return exitFailure
+		}
+		err = do(ctx, title(name), db)
+		if err = errors.Join(err, db.Close(ctx)); err != nil {
+			fmt.Fprintln(stderr, err)
+			return exitFailure
+		}
+	}
+	return 0
+}
+
+func title(name string) string {
+	if name == "" {
+		return "tokens"
+	}
+	return name
+}
+
+func check(ctx context.Context, name string, db *dbfx.Database, stdout io.Writer) error {
+	report := db.Health().Check(ctx)
+	fmt.Fprintf(stdout, "%s: %s, %s, %s, answered in %s\n", name, report.Status, db.Config().Dialect(), report.State, report.Duration)
+	if !report.Healthy() {
+		return fmt.Errorf("%s is not healthy", name)
+	}
+	return nil
+}
+
+func migrate(ctx context.Context, name string, db *dbfx.Database, stdout io.Writer) error {
+	files, err := fs.Sub(schema, "schema/"+name)
+	if err == nil {
+		err = db.Schema().Init(ctx, files, dbfx.InProduction())
+	}
+	if err == nil {
+		fmt.Fprintf(stdout, "%s: up to date\n", name)
+	}
+	return err
+}
+
+// ready is for a container's health check: the image has no curl.
+func ready(stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	addr := os.Getenv("HTTP_ADDR")
+	if addr == "" {
+		addr = web.DefaultAddr
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		fmt.Fprintln(stderr, "HTTP_ADDR: want host:port")
+		return exitSettings
+	}
+	if host == "" || net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitFailure
 	}
-	report := db.Health().Check(ctx)
-	fmt.Fprintf(stdout, "%s: %s, %s, answered in %s\n", report.Status, cfg.Dialect(), report.State, report.Duration)
-	if err := db.Close(ctx); err != nil {
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitFailure
 	}
-	if !report.Healthy() {
+	defer func() { _ = response.Body.Close() }()
+	fmt.Fprintln(stdout, response.Status)
+	if response.StatusCode != http.StatusOK {
 		return exitFailure
 	}
 	return 0

@@ -1,4 +1,4 @@
-package main
+package web
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"github.com/sergas/dbkit/dbfx"
 )
 
-// server is the HTTP server. It starts after the database and stops before it.
-type server struct {
+// Server is the HTTP server. It starts after the database and stops before it.
+type Server struct {
 	http   *http.Server
 	health *dbfx.Health
 	log    *zap.Logger
@@ -25,13 +25,16 @@ type server struct {
 	done   chan error
 }
 
-// newServer reads HTTP_ADDR, 127.0.0.1:8080 by default, and HTTP_DRAIN_DELAY: how
+// DefaultAddr is where the server listens unless HTTP_ADDR says otherwise.
+const DefaultAddr = "127.0.0.1:8080"
+
+// NewServer reads HTTP_ADDR and HTTP_DRAIN_DELAY: how
 // long the server goes on after /readyz has begun to fail, so that a load
 // balancer can take it out; 0 by default.
-func newServer(lc fx.Lifecycle, handler http.Handler, health *dbfx.Health, log *zap.Logger) (*server, error) {
-	s := &server{
-		http:   &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second},
-		health: health, log: log, addr: "127.0.0.1:8080", done: make(chan error, 1),
+func NewServer(lc fx.Lifecycle, handler *Handler, health *dbfx.Health, log *zap.Logger) (*Server, error) {
+	s := &Server{
+		http:   &http.Server{Handler: Logged(handler, log), ReadHeaderTimeout: 10 * time.Second},
+		health: health, log: log, addr: DefaultAddr, done: make(chan error, 1),
 	}
 	if addr := os.Getenv("HTTP_ADDR"); addr != "" {
 		s.addr = addr
@@ -47,7 +50,7 @@ func newServer(lc fx.Lifecycle, handler http.Handler, health *dbfx.Health, log *
 	return s, nil
 }
 
-func (s *server) start(ctx context.Context) error {
+func (s *Server) start(ctx context.Context) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.addr)
 	if err != nil {
@@ -61,7 +64,7 @@ func (s *server) start(ctx context.Context) error {
 
 // stop lets the requests that have come finish. It leaves a third of the time
 // to the database, whose hook shares ctx.
-func (s *server) stop(ctx context.Context) error {
+func (s *Server) stop(ctx context.Context) error {
 	s.health.Stopping()
 	s.http.SetKeepAlivesEnabled(false)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -84,3 +87,6 @@ func (s *server) stop(ctx context.Context) error {
 	}
 	return err
 }
+
+// Addr is where the server listens, once it has started.
+func (s *Server) Addr() string { return s.addr }

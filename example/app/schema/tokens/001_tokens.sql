@@ -1,10 +1,8 @@
--- One text for PostgreSQL and SQLite. Times are UTC.
+-- One text for PostgreSQL and SQLite. Times are UTC. Ids sort by time.
 create table if not exists tokens (
 	id         text      primary key,
 	name       text      not null unique,
-	hash       text      not null unique,
+	hash       text      not null,
 	created_at timestamp not null,
 	revoked_at timestamp
 );
-
-create index if not exists tokens_created_at on tokens (created_at);
