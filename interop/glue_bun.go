@@ -1,0 +1,53 @@
+package interop
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+
+	"github.com/sergas/dbkit/dbfx"
+)
+
+// NewBun gives the handle to bun.
+func NewBun(db *sql.DB, cfg dbfx.Config) *bun.DB {
+	if cfg.Dialect() == dbfx.Postgres {
+		return bun.NewDB(db, pgdialect.New())
+	}
+	return bun.NewDB(db, sqlitedialect.New())
+}
+
+// BunIn is a bun.IDB in a session, for repositories that take one.
+type BunIn struct {
+	*bun.DB
+	Tx dbfx.DBTX
+}
+
+var _ bun.IDB = BunIn{}
+
+var errNoBunTx = errors.New("nest a dbfx session: sessions.Run(ctx, …)")
+
+func (b BunIn) NewValues(model any) *bun.ValuesQuery       { return b.DB.NewValues(model).Conn(b.Tx) }
+func (b BunIn) NewSelect() *bun.SelectQuery                { return b.DB.NewSelect().Conn(b.Tx) }
+func (b BunIn) NewInsert() *bun.InsertQuery                { return b.DB.NewInsert().Conn(b.Tx) }
+func (b BunIn) NewUpdate() *bun.UpdateQuery                { return b.DB.NewUpdate().Conn(b.Tx) }
+func (b BunIn) NewDelete() *bun.DeleteQuery                { return b.DB.NewDelete().Conn(b.Tx) }
+func (b BunIn) NewMerge() *bun.MergeQuery                  { return b.DB.NewMerge().Conn(b.Tx) }
+func (b BunIn) NewRaw(q string, args ...any) *bun.RawQuery { return b.DB.NewRaw(q, args...).Conn(b.Tx) }
+
+func (b BunIn) ExecContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+	return b.NewRaw(q, args...).Exec(ctx)
+}
+func (b BunIn) QueryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	return b.Tx.QueryContext(ctx, b.QueryGen().FormatQuery(q, args...))
+}
+func (b BunIn) QueryRowContext(ctx context.Context, q string, args ...any) *sql.Row {
+	return b.Tx.QueryRowContext(ctx, b.QueryGen().FormatQuery(q, args...))
+}
+func (b BunIn) BeginTx(context.Context, *sql.TxOptions) (bun.Tx, error) { return bun.Tx{}, errNoBunTx }
+func (b BunIn) RunInTx(context.Context, *sql.TxOptions, func(context.Context, bun.Tx) error) error {
+	return errNoBunTx
+}

@@ -1,0 +1,176 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+func TestOutbox_SendsWhatCommittedAndNothingElse(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app := fxtest.New(t, fxtest.Use(cfg))
+		if _, err := app.DB.ExecContext(t.Context(), OutboxDDL); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		tries := map[string]int{}
+		sent := make(chan string, 100)
+		send := func(_ context.Context, id, _ string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if tries[id]++; tries[id] == 1 {
+				return errors.New("the receiver is away")
+			}
+			sent <- id
+			return nil
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		var relays sync.WaitGroup
+		defer func() { cancel(); relays.Wait() }()
+		first := NewOutbox(app.Sessions, send)
+		for _, o := range []*Outbox{first, NewOutbox(app.Sessions, send)} {
+			o.Poll = 20 * time.Millisecond
+			relays.Go(func() { o.Run(ctx) })
+		}
+		undo := errors.New("undo")
+		const messages = 20
+		for i := range messages {
+			err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+				if err := first.Add(ctx, tx, fmt.Sprintf("m%02d", i), "x"); err != nil || i%2 == 0 {
+					return err
+				}
+				return undo
+			})
+			if err != nil && err != undo {
+				t.Fatal(err)
+			}
+		}
+		seen := map[string]bool{}
+		for range messages / 2 {
+			select {
+			case id := <-sent:
+				seen[id] = true
+			case <-time.After(time.Minute):
+				t.Fatalf("got %v", seen)
+			}
+		}
+		for id := range seen {
+			var n int
+			if _, err := fmt.Sscanf(id, "m%d", &n); err != nil || n%2 != 0 {
+				t.Errorf("%s was sent, and was rolled back", id)
+			}
+		}
+		if len(seen) != messages/2 {
+			t.Errorf("got %v", seen)
+		}
+	})
+}
+
+func TestCopyPeople_CommitsWithTheSession(t *testing.T) {
+	t.Parallel()
+	app := fxtest.New(t, fxtest.Use(fxtest.Postgres(t)))
+	if _, err := app.DB.ExecContext(t.Context(), ddl); err != nil {
+		t.Fatal(err)
+	}
+	undo := errors.New("undo")
+	for want, end := range map[int]error{0: undo, 1000: nil} {
+		people := make([]Person, 1000)
+		for i := range people {
+			people[i] = Person{int64(i), "x"}
+		}
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			if err := CopyPeople(ctx, tx, people); err != nil {
+				return err
+			}
+			return end
+		})
+		var n int
+		if scanErr := app.DB.QueryRowContext(t.Context(), "select count(*) from people").Scan(&n); scanErr != nil || err != end || n != want {
+			t.Errorf("got %v, %d rows, %v; want %v and %d", err, n, scanErr, end, want)
+		}
+		if _, err := app.DB.ExecContext(t.Context(), "delete from people"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestListen_HearsAgainAfterTheLineWasCut(t *testing.T) {
+	t.Parallel()
+	direct := fxtest.Postgres(t)
+	app := fxtest.New(t, fxtest.Use(direct))
+	cfg, link := fxtest.Proxy(t, direct)
+	ctx, cancel := context.WithCancel(t.Context())
+	heard := make(chan string, 100)
+	var listening sync.WaitGroup
+	listening.Go(func() { Listen(ctx, cfg, "Orders", func(payload string) { heard <- payload }) })
+	defer func() { cancel(); listening.Wait() }()
+	next := func() string {
+		select {
+		case payload := <-heard:
+			return payload
+		case <-time.After(time.Minute):
+			return "nothing"
+		}
+	}
+	for round := range 3 {
+		if got := next(); got != "" {
+			t.Fatalf("round %d: got %q after the connect", round, got)
+		}
+		want := fmt.Sprint("order ", round)
+		if _, err := app.DB.ExecContext(t.Context(), "select pg_notify('Orders', $1)", want); err != nil {
+			t.Fatal(err)
+		}
+		if got := next(); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		link.Cut()
+	}
+}
+
+var codeBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
+
+// TestRecipes_AreCodeThatRuns: every block of docs/recipes.md stands in a file of
+// this package, which its tests run.
+func TestRecipes_AreCodeThatRuns(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/recipes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sources strings.Builder
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources.Write(source)
+	}
+	all := squeeze(sources.String())
+	blocks := codeBlock.FindAllStringSubmatch(string(text), -1)
+	if len(blocks) < 10 {
+		t.Errorf("%d blocks", len(blocks))
+	}
+	for _, block := range blocks {
+		if !strings.Contains(all, squeeze(block[1])) {
+			t.Errorf("no source has\n%s", block[1])
+		}
+	}
+}
+
+// squeeze leaves the indent out of account.
+func squeeze(text string) string { return strings.Join(strings.Fields(text), " ") }
