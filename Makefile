@@ -22,7 +22,7 @@ run: ## Serve the example app; on SQLite unless the environment or .env names a 
 .PHONY: test
 test: ## Run every test on SQLite and a real PostgreSQL, with the race detector
 	@$(GOTESTSUM) --format pkgname --jsonfile $(REPORT) -- $(RACE) -shuffle=on -timeout 25m ./...; status=$$?; \
-	(cd interop && go test $(RACE) ./...) || status=1; \
+	(cd interop && CGO_ENABLED=0 go test ./...) || status=1; \
 	passed() { grep '"Action":"pass"' $(REPORT) | grep -c "\"Test\":\"[^\"]*/$$1\""; }; \
 	skipped=$$(grep '"Action":"skip"' $(REPORT) | grep -c '"Test":'); \
 	echo "tests on sqlite: $$(passed sqlite), on postgresql: $$(passed postgresql)$(if $(RACE),,; no C compiler, so without the race detector)"; \
@@ -38,6 +38,10 @@ MATRIX ?= $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin))) 16.14.0-beta
 test-matrix: ## Run the tests on several versions of PostgreSQL; wants npm, and MATRIX chooses
 	.ci/matrix $(MATRIX)
 
+.PHONY: cluster
+cluster: ## Break a Patroni cluster under load and judge the data; wants patroni, etcd, haproxy, pgbouncer, pgpool2
+	go run ./cluster
+
 .PHONY: check
 check: verify test ## All that CI checks: format, vet, lint, build, tests with examples
 
@@ -48,7 +52,7 @@ verify: ## Format, vet, lint and build, without the tests
 	go build ./...
 	GOOS=windows go build ./...
 	go vet ./...
-	cd interop && go vet ./...
+	cd interop && CGO_ENABLED=0 go vet ./...
 	cd bench && go vet ./...
 	$(MAKE) lint
 

@@ -1,0 +1,203 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// path is a way from the service to the cluster.
+type path struct {
+	name  string
+	start func(ctx context.Context, s *stack) error // what stands between, nil is nothing of its own
+	env   func(s *stack) []string
+}
+
+var allPaths = []path{
+	{name: "hosts", env: func(s *stack) []string {
+		var hosts []string
+		for _, n := range s.nodes {
+			hosts = append(hosts, at(n.toPostgres.port))
+		}
+		list := strings.Join(hosts, ",")
+		return []string{
+			"DATABASE_URL=postgresql://postgres@" + list + "/postgres?sslmode=disable&target_session_attrs=read-write",
+			"DATABASE_REPLICA_URL=postgresql://postgres@" + list + "/postgres?sslmode=disable&load_balance_hosts=random",
+		}
+	}},
+	{name: "haproxy", env: func(s *stack) []string {
+		return []string{
+			"DATABASE_URL=postgresql://postgres@" + at(s.primary) + "/postgres?sslmode=disable&target_session_attrs=read-write",
+			"DATABASE_REPLICA_URL=postgresql://postgres@" + at(s.replica) + "/postgres?sslmode=disable",
+		}
+	}},
+	{name: "pgbouncer", start: startPgBouncer, env: func(s *stack) []string {
+		return []string{"DATABASE_URL=postgresql://postgres@" + at(s.bouncer) + "/postgres?sslmode=disable", "POOLER=transaction"}
+	}},
+	{name: "pgpool", start: startPgpool, env: func(s *stack) []string {
+		return []string{"DATABASE_URL=postgresql://postgres@" + at(s.pgpool) + "/postgres?sslmode=disable"}
+	}},
+}
+
+func pathNames() (names []string) {
+	for _, p := range allPaths {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// service is the example, reached over HTTP.
+type service struct {
+	path string
+	base string
+}
+
+// startServices builds the example and starts it once for each path.
+func (s *stack) startServices(ctx context.Context, names []string) ([]*service, error) {
+	binary := filepath.Join(s.dir.path, "app")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./example/app").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the example: %w: %s", err, out)
+	}
+	if err := exec.Command("chmod", "-R", "a+rx", binary).Run(); err != nil {
+		return nil, err
+	}
+	var services []*service
+	for _, p := range allPaths {
+		if !contains(names, p.name) {
+			continue
+		}
+		if p.start != nil {
+			if err := p.start(ctx, s); err != nil {
+				return nil, err
+			}
+		}
+		port := freePort()
+		env := append([]string{
+			"HTTP_ADDR=" + at(port), "AUDIT_DATABASE_PATH=" + filepath.Join(s.dir.path, "audit-"+p.name+".db"),
+			"POOL_SIZE=10", "POOL_TIMEOUT=5", "COMMIT_TIMEOUT=5", "CONNECT_TIMEOUT=2",
+		}, p.env(s)...)
+		if err := s.startService(ctx, p.name, "http://"+at(port), binary, env); err != nil {
+			return nil, err
+		}
+		services = append(services, &service{path: p.name, base: "http://" + at(port)})
+		logf("the example serves through %s", p.name)
+	}
+	return services, nil
+}
+
+func contains(list []string, name string) bool {
+	for _, other := range list {
+		if other == name {
+			return true
+		}
+	}
+	return false
+}
+
+// startService starts the example as an orchestrator does, again if it ends, until
+// it is ready.
+func (s *stack) startService(ctx context.Context, name, base, binary string, env []string) error {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline) && ctx.Err() == nil; {
+		p, err := s.dir.run("app-"+name, env, binary, "serve")
+		if err != nil {
+			return err
+		}
+		for ctx.Err() == nil && !p.ended() {
+			response, err := http.Get(base + "/readyz")
+			if err == nil {
+				_ = response.Body.Close()
+				if response.StatusCode == http.StatusOK {
+					s.processes = append(s.processes, p)
+					return nil
+				}
+			}
+			settle(ctx, 200*time.Millisecond)
+		}
+	}
+	return fmt.Errorf("the example does not become ready through %s: %s", name, s.dir.tail("app-"+name))
+}
+
+// startPgBouncer stands in front of HAProxy's port for the primary.
+func startPgBouncer(ctx context.Context, s *stack) error {
+	s.bouncer = freePort()
+	users, err := s.dir.write("users.txt", "\"postgres\" \"postgres\"\n")
+	if err != nil {
+		return err
+	}
+	config, err := s.dir.write("pgbouncer.ini", fmt.Sprintf(`[databases]
+postgres = user=postgres host=127.0.0.1 port=%d
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = any
+auth_file = %s
+pool_mode = transaction
+max_client_conn = 200
+default_pool_size = 20
+server_connect_timeout = 3
+server_login_retry = 1
+query_wait_timeout = 10
+`, s.primary, s.bouncer, users))
+	if err != nil {
+		return err
+	}
+	p, err := s.dir.run("pgbouncer", nil, "/usr/sbin/pgbouncer", config)
+	if err == nil {
+		s.processes = append(s.processes, p)
+		settle(ctx, time.Second)
+	}
+	return err
+}
+
+// startPgpool asks all three nodes who the primary is, and never detaches one by
+// itself: Patroni decides.
+func startPgpool(ctx context.Context, s *stack) error {
+	s.pgpool = freePort()
+	config := fmt.Sprintf(`backend_clustering_mode = 'streaming_replication'
+listen_addresses = '127.0.0.1'
+port = %d
+pcp_listen_addresses = '127.0.0.1'
+pcp_port = %d
+unix_socket_directories = '%[3]s'
+pcp_socket_dir = '%[3]s'
+wd_ipc_socket_dir = '%[3]s'
+pid_file_name = '%[3]s/pgpool.pid'
+logdir = '%[3]s'
+num_init_children = 60
+enable_pool_hba = off
+load_balance_mode = off
+failover_on_backend_error = off
+failover_on_backend_shutdown = off
+sr_check_period = 1
+sr_check_user = 'postgres'
+sr_check_database = 'postgres'
+health_check_period = 1
+health_check_timeout = 3
+health_check_user = 'postgres'
+health_check_max_retries = 0
+search_primary_node_timeout = 0
+connect_timeout = 3000
+auto_failback = on
+auto_failback_interval = 1
+`, s.pgpool, freePort(), s.dir.path)
+	for i, n := range s.nodes {
+		config += fmt.Sprintf("backend_hostname%d = '127.0.0.1'\nbackend_port%[1]d = %d\nbackend_weight%[1]d = 1\nbackend_flag%[1]d = 'ALLOW_TO_FAILOVER'\n", i, n.toPostgres.port)
+	}
+	file, err := s.dir.write("pgpool.conf", config)
+	if err != nil {
+		return err
+	}
+	p, err := s.dir.run("pgpool", nil, "pgpool", "-n", "-f", file)
+	if err == nil {
+		s.processes = append(s.processes, p)
+		settle(ctx, 3*time.Second)
+	}
+	return err
+}
