@@ -217,36 +217,38 @@ func TestPostgres_AFarewellBeforeCommitMeansRolledBack(t *testing.T) {
 // warning only.
 func TestPostgres_ACancelledWaitForTheStandbyIsUnknown(t *testing.T) {
 	t.Parallel()
-	server := fxtest.NewServer(t, "wal_level=replica", "max_wal_senders=4")
+	server := fxtest.NewServer(t, "synchronous_standby_names=nobody", "synchronous_commit=local")
 	cfg := server.Database(t)
+	cfg.CommitTimeout = time.Minute
 	app := fxtest.New(t, fxtest.Use(cfg))
 	direct := fxtest.New(t, fxtest.Use(cfg))
-	for _, text := range []string{
-		"create table kv (k text primary key, v integer)", "alter system set synchronous_standby_names = 'nobody'", "select pg_reload_conf()",
-	} {
-		if _, err := direct.DB.ExecContext(t.Context(), text); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := direct.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+		t.Fatal(err)
 	}
-	waits := make(chan struct{})
+	ended, cancelled := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(waits)
-		for t.Context().Err() == nil {
+		defer close(cancelled)
+		for {
 			var n int
 			err := direct.DB.QueryRowContext(t.Context(), "select count(pg_cancel_backend(pid)) from pg_stat_activity where wait_event = 'SyncRep'").Scan(&n)
 			if err != nil || n > 0 {
 				return
 			}
-			time.Sleep(time.Millisecond)
+			select {
+			case <-ended:
+				return
+			case <-time.After(time.Millisecond):
+			}
 		}
 	}()
-	err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error { return put(ctx, tx, "a", 1) })
-	<-waits
-	for _, text := range []string{"alter system reset synchronous_standby_names", "select pg_reload_conf()"} { // or the clean-up waits
-		if _, err := direct.DB.ExecContext(t.Context(), text); err != nil {
-			t.Error(err)
+	err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+		if _, err := tx.ExecContext(ctx, "set local synchronous_commit = on"); err != nil {
+			return err
 		}
-	}
+		return put(ctx, tx, "a", 1)
+	})
+	close(ended)
+	<-cancelled
 	wantUnknown(t, err)
 	if err == nil || !strings.Contains(err.Error(), "standby") {
 		t.Errorf("got %v, want the standby in it", err)
