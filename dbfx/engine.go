@@ -82,6 +82,7 @@ func newSQLite(cfg Config, loc dburl.Location, trace *engine.Trace, prefix strin
 		BusyTimeout:    cfg.busyTimeout(),
 		StatementCache: cfg.SQLiteStatementCache,
 		WALBytes:       int64(cfg.SQLiteWALMB) << 20,
+		ReadKeeper:     cfg.SQLiteReadKeeper,
 		Warn:           warn,
 		Pragmas:        cfg.pragmas(),
 		ReadPragmas:    cfg.readPragmas(),

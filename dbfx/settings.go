@@ -63,6 +63,7 @@ var settings = []setting{
 	choice("SQLITE_SYNCHRONOUS", tuning, []Synchronous{SynchronousNormal, SynchronousFull}, func(c *Config) *Synchronous { return &c.SQLiteSynchronous }),
 	whole("SQLITE_WAL_MB", tuning, 0, 1<<20, func(c *Config) *int { return &c.SQLiteWALMB }),
 	choice("SQLITE_TEMP_STORE", tuning, []TempStore{TempStoreMemory, TempStoreFile}, func(c *Config) *TempStore { return &c.SQLiteTempStore }),
+	flag("SQLITE_READ_KEEPER", tuning, func(c *Config) *bool { return &c.SQLiteReadKeeper }),
 	fileMode("SQLITE_FILE_MODE", func(c *Config) *os.FileMode { return &c.SQLiteFileMode }),
 	flag("SQL_ECHO", shared, func(c *Config) *bool { return &c.SQLEcho }),
 	flag("SQL_ECHO_PARAMS", shared, func(c *Config) *bool { return &c.SQLEchoParams }),

@@ -24,12 +24,13 @@ type conn struct {
 	bound bool // a session has it
 	open  *tx  // the session's transaction, nil before and after it
 
-	real     *realConn // nil while it has nothing to run
-	plain    bool      // nothing but reads ran on real: another one would do
-	queued   bool      // it has the place in the write queue
-	begun    bool      // a transaction of ours is open
-	readOnly bool      // what runs may not write: a read-only Tx, or a View in a Run
-	exposed  bool      // real was given to code that writes past us: a restore
+	real       *realConn // nil while it has nothing to run
+	plain      bool      // nothing but reads ran on real: another one would do
+	queued     bool      // it has the place in the write queue
+	inSessions bool      // and that in the session queue
+	begun      bool      // a transaction of ours is open
+	readOnly   bool      // what runs may not write: a read-only Tx, or a View in a Run
+	exposed    bool      // real was given to code that writes past us: a restore
 }
 
 var (

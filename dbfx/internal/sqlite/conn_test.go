@@ -23,7 +23,7 @@ func open(t *testing.T, size int) (*sql.DB, *Engine) {
 	t.Helper()
 	e := New(Options{
 		Path: filepath.Join(t.TempDir(), "a.db"), Setting: "DATABASE_PATH", FileMode: 0o600, BusyTimeout: 5 * time.Second, StatementCache: size,
-		Pragmas: pragmas, ReadPragmas: append(slices.Clone(pragmas), Pragma{Name: "query_only", Value: "1", Want: "1"}),
+		ReadKeeper: true, Pragmas: pragmas, ReadPragmas: append(slices.Clone(pragmas), Pragma{Name: "query_only", Value: "1", Want: "1"}),
 	})
 	db := e.Main().Open(sql.OpenDB)
 	t.Cleanup(func() {

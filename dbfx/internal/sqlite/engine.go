@@ -27,6 +27,7 @@ type Options struct {
 	MaxConns    int // real connections that read: 0 chooses, 1 is one for everything
 	BusyTimeout time.Duration
 	WALBytes    int64             // the size of the log from which on it is checkpointed; 0 leaves that to others
+	ReadKeeper  bool              // spares the reads system calls
 	Warn        func(text string) // told what a person should know while the database runs; may be nil
 	// StatementCache is how many prepared statements a connection keeps.
 	StatementCache int
@@ -49,9 +50,13 @@ type Engine struct {
 	err  error  // why there is no path
 
 	single bool // everything runs on one real connection
-	queue  *engine.Gate
+	// sessions is where sessions that write wait, and queue where one of them and the
+	// bare statements do.
+	sessions, queue *engine.Gate
+
 	plans  plans
-	wal    *wal // nil in memory
+	wal    *wal    // nil in memory
+	keeper *keeper // nil where it is turned off, or has no use
 
 	// readers refuse writes; own are lent to those who may change them, with the
 	// pragmas of the one that writes. Where there is one connection it is writer's.
@@ -69,7 +74,7 @@ var _ engine.Engine = (*Engine)(nil)
 
 // New describes a database; it opens nothing.
 func New(opt Options) *Engine {
-	e := &Engine{opt: opt, single: opt.Memory || opt.MaxConns == 1, queue: engine.NewGate(1)}
+	e := &Engine{opt: opt, single: opt.Memory || opt.MaxConns == 1, sessions: engine.NewGate(1), queue: engine.NewGate(1)}
 	readers := opt.MaxConns
 	if readers == 0 {
 		readers = defaultReaders
@@ -82,6 +87,9 @@ func New(opt Options) *Engine {
 		return e
 	}
 	e.path, e.err = filepath.Abs(opt.Path) // once: a later Chdir must not move the database
+	if opt.ReadKeeper && !e.single {
+		e.keeper = &keeper{engine: e}
+	}
 	e.wal = &wal{engine: e, path: e.path + "-wal", limit: opt.WALBytes}
 	return e
 }
@@ -153,7 +161,7 @@ func (e *Engine) Reader() engine.Handle { return engine.Handle{} }
 // Close closes the real connections that are free, and the others when they come
 // back. The one that writes is last: the last connection checkpoints.
 func (e *Engine) Close() error {
-	return errors.Join(e.readers.close(), e.own.close(), e.writer.close())
+	return errors.Join(e.keeper.close(), e.readers.close(), e.own.close(), e.writer.close())
 }
 
 // pingBeside asks the database on a connection of its own, where the only one is in

@@ -17,7 +17,7 @@ func (e *Engine) Figures() engine.Figures {
 	if held > 0 {
 		holder = holderName(holder)
 	}
-	f.Write = &engine.QueueFigures{Holder: holder, Held: held, Waiting: e.queue.Waiting()}
+	f.Write = &engine.QueueFigures{Holder: holder, Held: held, Waiting: e.sessions.Waiting() + e.queue.Waiting()}
 	if e.wal != nil {
 		f.WAL = e.wal.read()
 	}

@@ -32,7 +32,7 @@ func openLog(t *testing.T, limit int64, warn func(string)) (*sql.DB, *Engine) {
 	t.Helper()
 	e := New(Options{
 		Path: filepath.Join(t.TempDir(), "a.db"), Setting: "DATABASE_PATH", FileMode: 0o600, BusyTimeout: 5 * time.Second, StatementCache: 8,
-		Pragmas: pragmas, ReadPragmas: pragmas, WALBytes: limit, Warn: warn,
+		Pragmas: pragmas, ReadPragmas: pragmas, WALBytes: limit, Warn: warn, ReadKeeper: true,
 	})
 	db := e.Main().Open(sql.OpenDB)
 	t.Cleanup(func() { _ = db.Close() })

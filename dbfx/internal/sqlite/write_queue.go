@@ -12,11 +12,17 @@ import (
 // The order in which things are taken, everywhere:
 //
 //  1. a connection of database/sql's, of which there are as many as are wanted;
-//  2. the place in the write queue, by who writes;
-//  3. a real connection.
+//  2. the place in the session queue, by a session that writes;
+//  3. the place in the write queue, by whoever writes;
+//  4. a real connection.
 //
-// So who waits in the queue holds nothing that another needs, but for one who
-// writes on a connection that a statement has changed, which nobody else may have.
+// So who waits in a queue holds nothing that another needs, but for one who writes
+// on a connection that a statement has changed, which nobody else may have.
+//
+// Sessions have a queue of their own, so that in the write queue there is one of
+// them at most. Bare statements, whose wait the busy timeout bounds, then wait for
+// one session and not for all: 2 beside 4 sessions of 0.6 ms did 1250 a second so,
+// and 265 in one queue.
 
 var errBusyTimeout = errors.New("SQLITE_BUSY_TIMEOUT has passed")
 
@@ -36,8 +42,12 @@ func (c *conn) acquire(ctx context.Context, n need) error {
 		if err := c.lockForWrite(ctx); err != nil {
 			return err
 		}
+		e.keeper.yield()
 	}
 	if c.real == nil {
+		if n == needRead {
+			e.keeper.read()
+		}
 		r, err := e.shelf(n).take(ctx)
 		if err != nil {
 			c.settle()
@@ -63,12 +73,7 @@ func (c *conn) acquire(ctx context.Context, n need) error {
 func (c *conn) lockForWrite(ctx context.Context) error {
 	queue := c.engine.queue
 	if c.bound {
-		err := queue.Enter(ctx, c.trace.Hold.Session)
-		c.queued = err == nil
-		if err != nil {
-			return c.engine.held(err)
-		}
-		return nil
+		return c.lockForSession(ctx)
 	}
 	if c.queued = queue.TryEnter(bareUse); c.queued {
 		return nil
@@ -83,6 +88,20 @@ func (c *conn) lockForWrite(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return c.engine.locked(time.Since(start))
+}
+
+// lockForSession is lockForWrite through the session queue.
+func (c *conn) lockForSession(ctx context.Context) error {
+	e, name := c.engine, c.trace.Hold.Session
+	if err := e.sessions.Enter(ctx, name); err != nil {
+		return e.held(err)
+	}
+	if err := e.queue.Enter(ctx, name); err != nil {
+		e.sessions.Leave()
+		return e.held(err)
+	}
+	c.queued, c.inSessions = true, true
+	return nil
 }
 
 // held is the end of a session's wait for the place: who has it, if that is known.
@@ -138,7 +157,12 @@ func (c *conn) settle() {
 
 func (c *conn) leaveQueue() {
 	c.queued = false
+	c.engine.keeper.resume()
 	c.engine.queue.Leave()
+	if c.inSessions {
+		c.inSessions = false
+		c.engine.sessions.Leave()
+	}
 }
 
 // release gives back everything. The real connection goes first, so that whoever
