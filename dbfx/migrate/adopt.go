@@ -47,7 +47,7 @@ func (m *Migrator) adoptAlembic(ctx context.Context, c *catalog) (st state, err 
 		return st, fmt.Errorf("dbfx: migrate: Alembic has this database at %s, and the baseline was made of %s; run `alembic upgrade %s` first",
 			strings.Join(revisions, ", "), m.opt.alembic, m.opt.alembic)
 	}
-	err = m.on(ctx, func(ctx context.Context, db *sql.DB) error {
+	err = m.on(ctx, func(ctx context.Context, m *Migrator, db *sql.DB) error {
 		return m.locked(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
 			if err := m.ensureTables(ctx, tx); err != nil {
 				return err

@@ -30,7 +30,7 @@ type Migrator struct {
 	rules    rules
 	seen     *seen
 
-	mu sync.Mutex // one run at a time
+	mu *sync.Mutex // one run at a time
 }
 
 // Applied is a migration that a call has run.
@@ -51,7 +51,7 @@ func newMigrator(cfg dbfx.Config, db *sql.DB, sessions *dbfx.Sessions, log *zap.
 	if log == nil {
 		log = zap.NewNop()
 	}
-	m := &Migrator{cfg: cfg, db: db, sessions: sessions, log: log, source: src, opt: src.opt, seen: &src.seen}
+	m := &Migrator{cfg: cfg, db: db, sessions: sessions, log: log, source: src, opt: src.opt, seen: &src.seen, mu: &sync.Mutex{}}
 	if err := m.opt.check(); err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (m *Migrator) Baseline(ctx context.Context, version int64) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.on(ctx, func(ctx context.Context, db *sql.DB) error {
+	return m.on(ctx, func(ctx context.Context, m *Migrator, db *sql.DB) error {
 		return m.locked(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
 			if err := m.ensureTables(ctx, tx); err != nil {
 				return err

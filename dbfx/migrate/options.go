@@ -53,6 +53,9 @@ func ForDatabase(name string) Option { return func(o *options) { o.database = na
 
 // Table sets the name of the version table, and with _files after it that of the
 // table beside it, which holds checksums. Defaults to goose's, goose_db_version.
+// Where PostgreSQL's search_path has several schemas that are migrated apart, name
+// the schema too, "tenant.goose_db_version": without it the first table on the path
+// counts.
 func Table(name string) Option { return func(o *options) { o.table = name } }
 
 // LockTimeout is the longest that a statement waits for a lock of PostgreSQL, and

@@ -19,7 +19,7 @@ func (m *Migrator) run(ctx context.Context, c *catalog, list []*migration, up bo
 	if len(list) == 0 {
 		return nil, nil
 	}
-	err := m.on(ctx, func(ctx context.Context, db *sql.DB) error {
+	err := m.on(ctx, func(ctx context.Context, m *Migrator, db *sql.DB) error {
 		if err := m.locked(ctx, db, func(ctx context.Context, tx *sql.Tx) error { return m.ensureTables(ctx, tx) }); err != nil {
 			return err
 		}
@@ -46,11 +46,11 @@ func (m *Migrator) run(ctx context.Context, c *catalog, list []*migration, up bo
 	return done, m.explain(ctx, err)
 }
 
-// on calls fn with the handle to migrate on: the service's own, or one of
-// DATABASE_MIGRATION_URL, which goes around a pooler.
-func (m *Migrator) on(ctx context.Context, fn func(ctx context.Context, db *sql.DB) error) error {
+// on calls fn with the handle to migrate on, and a Migrator that watches over it:
+// the service's own, or one of DATABASE_MIGRATION_URL, which goes around a pooler.
+func (m *Migrator) on(ctx context.Context, fn func(ctx context.Context, m *Migrator, db *sql.DB) error) error {
 	if m.cfg.DatabaseMigrationURL.IsEmpty() {
-		return fn(ctx, m.db)
+		return fn(ctx, m, m.db)
 	}
 	cfg := m.cfg
 	cfg.DatabaseURL, cfg.DatabaseMigrationURL, cfg.DatabaseReplicaURL = cfg.DatabaseMigrationURL, dbfx.Secret{}, dbfx.Secret{}
@@ -60,10 +60,9 @@ func (m *Migrator) on(ctx context.Context, fn func(ctx context.Context, db *sql.
 		return fmt.Errorf("DATABASE_MIGRATION_URL: %w", err)
 	}
 	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
-	was := m.rules
-	m.rules = m.rulesOn(db.DB(), false)
-	defer func() { m.rules = was }()
-	return fn(ctx, db.DB())
+	around := *m // readiness goes on asking with m
+	around.rules = around.rulesOn(db.DB(), false)
+	return fn(ctx, &around, db.DB())
 }
 
 // apply runs one migration until it is done, by this process or by another, or

@@ -27,7 +27,7 @@ var _ rules = (*liteRules)(nil)
 func (*liteRules) goose() database.Dialect { return database.DialectSQLite3 }
 
 func (*liteRules) countTables() string {
-	return "select count(*) from sqlite_schema where type = 'table' and lower(name) = lower($1)"
+	return "select count(*) from sqlite_schema where type = 'table' and lower(name) = replace(lower($1), 'main.', '')"
 }
 
 func (*liteRules) noTable(err error) bool { return strings.Contains(err.Error(), "no such table") }
