@@ -27,6 +27,8 @@ type transaction struct {
 	pool   pool
 	queued bool // it has a place in the pool's queue
 	conn   *sql.Conn
+	users  sync.RWMutex // of conn, from when fn runs; see use
+	gone   bool         // conn goes back; users guards it
 	link   engine.Link
 	hold   engine.Hold // what link tells of the session
 

@@ -18,8 +18,7 @@ var errEndedByUser = errors.New("SQLTx was ended by its user")
 
 // commit sends COMMIT, which from here on no context of the caller's can stop.
 func (tx *transaction) commit() error {
-	tx.closeOpened()
-	tx.freeSQLTx()
+	tx.closeAll()
 	if state := tx.link.State(); state.Finished {
 		return &RolledBackError{Err: errEndedByUser}
 	}
@@ -65,8 +64,7 @@ func (tx *transaction) rollback() {
 	if tx.link == nil { // there was no connection
 		return
 	}
-	tx.closeOpened()
-	tx.freeSQLTx()
+	tx.closeAll()
 	err := tx.end(rollbackTimeout, tx.link.Rollback)
 	if err == nil || errors.Is(err, sql.ErrConnDone) || tx.link.State().Ended {
 		return
@@ -88,8 +86,27 @@ func (tx *transaction) end(limit time.Duration, act func(ctx context.Context) er
 	return tx.alone(func() error { return act(ctx) })
 }
 
+// use keeps the connection from going back until used is called, and reports
+// whether it is still there. Whoever may run beside the end of fn needs it: a
+// sql.Conn that is used while it is closed panics, and a statement between Unbind
+// and the close would run outside of the transaction. It must not be nested.
+func (tx *transaction) use() bool {
+	tx.users.RLock()
+	if tx.gone {
+		tx.users.RUnlock()
+		return false
+	}
+	return true
+}
+
+func (tx *transaction) used() { tx.users.RUnlock() }
+
 // alone runs act while no statement does.
 func (tx *transaction) alone(act func() error) error {
+	if !tx.use() {
+		return sql.ErrConnDone
+	}
+	defer tx.used()
 	if _, ok := tx.link.(*foreign); ok {
 		return act() // the sql.Tx sees to it
 	}
@@ -119,8 +136,14 @@ func (tx *transaction) discard() {
 
 // release gives back all that the transaction holds, after its end.
 func (tx *transaction) release() {
-	if tx.link != nil {
-		_ = tx.alone(func() error { tx.link.Unbind(); return nil })
+	tx.users.Lock() // waits for the last users, whose statements have been cancelled
+	tx.gone = true
+	tx.users.Unlock()
+	tx.closeAll() // a statement that began after fn has returned may have left rows
+	if _, ok := tx.link.(*foreign); ok {
+		tx.link.Unbind()
+	} else if tx.link != nil {
+		_ = tx.conn.Raw(func(any) error { tx.link.Unbind(); return nil })
 	}
 	if tx.conn != nil {
 		_ = tx.conn.Close()

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"strconv"
-
-	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // nest runs fn inside the session t: in a savepoint, or joined to s.
@@ -78,7 +76,7 @@ func (s *Session) runJoined(fn func(context.Context, *Session) error, cancel con
 func (s *Session) runSavepoint(fn func(context.Context, *Session) error, cancel context.CancelCauseFunc) (err error) {
 	tx := s.root
 	sp := tx.sessions.engine.Savepoint("dbfx_"+strconv.Itoa(s.depth), s.readOnly)
-	if _, err := tx.exec(engine.NewCall(s.ctx, nil), sp.Enter, nil); err != nil {
+	if err := tx.own(s.ctx, sp.Enter); err != nil {
 		return err
 	}
 	guarded := s.readOnly && !s.parent.readOnly
@@ -155,8 +153,7 @@ func (s *Session) undo(rollback string) {
 func (s *Session) bounded(query string) error {
 	ctx := &limited{Context: s.ctx, limit: rollbackTimeout}
 	defer ctx.end(context.Canceled)
-	_, err := s.root.exec(engine.NewCall(ctx, nil), query, nil)
-	return err
+	return s.root.own(ctx, query)
 }
 
 // setReadOnly makes the connection refuse writes, where the transaction does not.

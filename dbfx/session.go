@@ -105,6 +105,10 @@ func (s *Session) AfterCommit(fn func(ctx context.Context)) {
 // its Commit rolls back and the session is reported as rolled back. A session
 // that has ended returns one that has ended too.
 func (s *Session) SQLTx() *sql.Tx {
+	if !s.root.use() {
+		return doneTx()
+	}
+	defer s.root.used()
 	tx, err := s.root.asSQLTx()
 	if err != nil {
 		return doneTx()
@@ -125,12 +129,18 @@ func (s *Session) Raw(fn func(driverConn any) error) error {
 	defer s.root.leave()
 	var result error
 	var panicked any // Raw of database/sql would close the connection, and wait for open rows first
+	returned := false
 	err := s.root.conn.Raw(func(conn any) error {
-		defer func() { panicked = recover() }()
+		defer func() {
+			if panicked = recover(); panicked == nil && !returned { // Goexit, which nothing stops
+				go s.root.closeAll() // waits for the end of Raw, as that waits for this
+			}
+		}()
 		if _, ok := s.root.link.(*foreign); !ok {
 			conn = s.root.link // and not what an observer has put around it
 		}
 		result = fn(conn)
+		returned = true
 		s.root.link.Note(result)
 		return nil
 	})
@@ -165,6 +175,9 @@ func (s *Session) enter(ctx context.Context) (*engine.Call, error) {
 	if err := s.health(); err != nil {
 		return nil, err
 	}
+	if !s.root.use() {
+		return nil, ErrSessionDone
+	}
 	s.root.running.Add(1)
 	if s.root.sessions.FromContext(ctx) == s {
 		return engine.NewCall(ctx, nil), nil
@@ -176,7 +189,10 @@ func (s *Session) enter(ctx context.Context) (*engine.Call, error) {
 	return engine.NewCall(merged, func() { stop(); cancel(nil) }), nil
 }
 
-func (tx *transaction) leave() { tx.running.Add(-1) }
+func (tx *transaction) leave() {
+	tx.running.Add(-1)
+	tx.used()
+}
 
 // health says why the scope can no longer be committed, nil if it can.
 func (s *Session) health() error {

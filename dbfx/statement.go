@@ -21,6 +21,16 @@ func (tx *transaction) exec(call *engine.Call, query string, args []any) (sql.Re
 	return tx.on().ExecContext(tx.seen(call), query, args...)
 }
 
+// own runs a statement of dbfx's.
+func (tx *transaction) own(ctx context.Context, query string) error {
+	if !tx.use() {
+		return ErrSessionDone
+	}
+	defer tx.used()
+	_, err := tx.exec(engine.NewCall(ctx, nil), query, nil)
+	return err
+}
+
 // query runs a query and remembers its rows.
 func (tx *transaction) query(call *engine.Call, query string, args []any) (*sql.Rows, error) {
 	rows, err := tx.on().QueryContext(tx.seen(call), query, args...)
@@ -109,6 +119,12 @@ func (tx *transaction) closeOpened() {
 		}
 		o.call.End()
 	}
+}
+
+// closeAll closes all that fn left open.
+func (tx *transaction) closeAll() {
+	tx.closeOpened()
+	tx.freeSQLTx()
 }
 
 // asSQLTx makes the *sql.Tx of the session when it is first asked for: it costs a
