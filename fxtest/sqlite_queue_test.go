@@ -115,6 +115,7 @@ func TestSQLite_AViewsPragmaDoesNotLetItWrite(t *testing.T) {
 		"Together":  {"pragma query_only = 0; insert into kv values ('view', 1)"},
 		"Hidden":    {"select 1; /* c */ pragma query_only = 0; select 2", "insert into kv values ('view', 1)"},
 		"Returning": {"pragma query_only = 0", "with x as (select 1) insert into kv select 'view', * from x returning v"},
+		"Explained": {"explain pragma query_only = 0", "explain query plan pragma query_only = 0", "insert into kv values ('view', 1)"},
 		"Schemata":  {"pragma query_only = 0", "pragma user_version = 7"},
 	}
 	for name, change := range configs {

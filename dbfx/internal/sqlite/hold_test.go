@@ -85,6 +85,15 @@ func TestConn_WhatASessionLeavesInMemoryIsTakenBack(t *testing.T) {
 	c := pin(t, db)
 	mustExec(t, c, "pragma foreign_keys = 0; attach ':memory:' as extra; create temp table mine (a); create table extra.x (a); pragma query_only = 1")
 	_ = c.Close()
+	c = pin(t, db)
+	mustExec(t, c, "create temp trigger refuse after insert on main.t begin select raise(abort, 'of another user'); end")
+	mustExec(t, c, "create virtual table temp.f using fts5(x); create temp table mine (a); create temp view seen as select * from mine")
+	mustExec(t, c, "pragma full_column_names = 1; pragma short_column_names = 0; pragma max_page_count = 3")
+	raw(t, c, func(c *conn) { c.RegisterCommitHook(func() int32 { return 1 }) })
+	_ = c.Close()
+	if got := text(t, db, "select count(*) from temp.sqlite_schema"); got != "0" {
+		t.Errorf("%s temporary things are left", got)
+	}
 	if got := text(t, db, "pragma foreign_keys"); got != "1" {
 		t.Errorf("foreign_keys: got %s", got)
 	}
@@ -94,6 +103,7 @@ func TestConn_WhatASessionLeavesInMemoryIsTakenBack(t *testing.T) {
 		}
 	}
 	mustExec(t, db, "insert into t values (2)")
+	mustExec(t, db, "create table large (a); insert into large values (zeroblob(100000))")
 	if got := text(t, db, "select count(*) from t"); got != "2" {
 		t.Errorf("the data: got %s rows", got)
 	}

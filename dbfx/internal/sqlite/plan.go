@@ -63,6 +63,15 @@ func (p *plan) scan() {
 // tell reports whether the statement of this word, which ends at end, is one
 // that words tell, and notes what it needs.
 func (p *plan) tell(word string, end int) bool {
+	if word == "EXPLAIN" { // a PRAGMA is run as it is prepared, also where it is only explained
+		if word, end = nextWord(p.query, end); word == "QUERY" {
+			_, end = nextWord(p.query, end) // PLAN
+			word, end = nextWord(p.query, end)
+		}
+		if word != "PRAGMA" {
+			return false
+		}
+	}
 	switch word {
 	case "PRAGMA":
 		p.pragma = true
