@@ -119,7 +119,7 @@ func (tx *transaction) checkout() error {
 
 // open takes a connection and begins the transaction on it.
 func (tx *transaction) open() error {
-	ctx := tx.ctx
+	ctx := engine.ForSession(tx.ctx)
 	if !tx.until.IsZero() {
 		ctx = engine.WithDeadline(ctx, tx.until)
 	}
@@ -152,7 +152,7 @@ func (tx *transaction) hurry() {
 
 // start finds the driver's connection and begins the transaction on it.
 func (tx *transaction) start() error {
-	tx.hold.Session = tx.options.name
+	tx.hold.Session, tx.hold.Wait = tx.options.name, tx
 	opts := sql.TxOptions{Isolation: tx.options.isolation, ReadOnly: tx.readOnly}
 	err := tx.conn.Raw(func(conn any) error {
 		tx.link = linkOf(conn)
@@ -171,6 +171,14 @@ func (tx *transaction) start() error {
 		tx.sqlTx, err = f.begin(tx.ctx, &opts)
 	}
 	return err
+}
+
+// Patience implements engine.Wait.
+func (tx *transaction) Patience() time.Duration { return tx.sessions.poolTimeout }
+
+// TimedOut implements engine.Wait.
+func (tx *transaction) TimedOut(waited time.Duration, err error) error {
+	return &CheckoutTimeoutError{Waited: waited, Stats: tx.pool.db.Stats(), Err: err}
 }
 
 // linkOf finds the driver's connection behind those that observers put around it,

@@ -35,6 +35,7 @@ func newPostgres(cfg Config, loc dburl.Location, trace *engine.Trace, password P
 	if !cfg.DatabaseReplicaURL.IsEmpty() {
 		if at, err := dburl.Parse(cfg.DatabaseReplicaURL.Reveal()); err == nil { // Validate has looked
 			opt := postgresOptions(cfg, at.WithSSLMode(string(cfg.SSLMode)), trace, password)
+			opt.Eager = cfg.DatabaseReplicaMaxLag <= 0 // else the question for the lag comes at once, and takes BEGIN along
 			replica = &opt
 		}
 	}

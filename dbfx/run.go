@@ -15,6 +15,12 @@ import (
 // nil, the session is rolled back and context.Cause(ctx) returned. Once COMMIT
 // is sent ctx is no longer asked; COMMIT_TIMEOUT bounds it.
 //
+// On PostgreSQL BEGIN goes to the server with the first statement, and costs no
+// round trip: now() is the time of that statement, and a session that runs none
+// sends nothing. A connection that turns out to have died while it idled is
+// replaced, and the first statement sent again, as nothing can have been committed;
+// what is not undone by ROLLBACK, such as a sequence, may have moved twice.
+//
 // A failed statement dooms the scope on both engines, as PostgreSQL does: to try
 // and go on, nest a Run. The error of fn comes back unchanged, except that an
 // unknown commit of another session in it no longer matches ErrCommitUnknown: what
@@ -32,6 +38,9 @@ func (s *Sessions) Run(ctx context.Context, fn func(ctx context.Context, tx *Ses
 // on PostgreSQL. Where there are replicas it reads from one; see Primary and
 // WithPrimary. It ends with ROLLBACK, so its outcome is never unknown, and its
 // AfterCommit hooks do not run. Run inside View is ErrReadOnly.
+//
+// On PostgreSQL it does not wait for the answer to ROLLBACK. A transaction's
+// advisory lock taken in a View may still be held for a moment when View returns.
 func (s *Sessions) View(ctx context.Context, fn func(ctx context.Context, tx *Session) error, opts ...SessionOption) error {
 	return s.dispatch(ctx, fn, opts, true)
 }

@@ -80,7 +80,7 @@ func TestPostgres_NoRequestFailsAfterTheEvent(t *testing.T) {
 						t.Errorf("%s after %s of idling: %d of 200 selects failed", name, idle, bad)
 					}
 					for range 20 {
-						if err := app.Sessions.Run(t.Context(), noop); err != nil {
+						if err := app.Sessions.Run(t.Context(), selectOne); err != nil {
 							t.Errorf("%s: %v", name, err)
 						}
 					}
@@ -98,7 +98,7 @@ func TestPostgres_SilentSocketsCostOnePing(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond)
 	start := time.Now()
 	for range 20 {
-		if err := app.Sessions.Run(t.Context(), noop); err != nil {
+		if err := app.Sessions.Run(t.Context(), selectOne); err != nil {
 			t.Error(err)
 		}
 	}

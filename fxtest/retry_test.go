@@ -251,7 +251,9 @@ func TestObserver_IsToldEveryStatementWithTheCallersValues(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = app.Sessions.Run(ctx, func(context.Context, *dbfx.Session) error { return errBoom })
+		_ = app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+			return errors.Join(tx.QueryRowContext(ctx, "select 1").Scan(new(int)), errBoom)
+		})
 		var sqls []string
 		for i, e := range r.statements {
 			sqls = append(sqls, strings.Fields(e.SQL)[0])
@@ -262,10 +264,10 @@ func TestObserver_IsToldEveryStatementWithTheCallersValues(t *testing.T) {
 				t.Errorf("got %+v", e)
 			}
 		}
-		if want := []string{"BEGIN", "insert", "select", "COMMIT", "BEGIN", "ROLLBACK"}; !slices.Equal(sqls, want) {
+		if want := []string{"BEGIN", "insert", "select", "COMMIT", "BEGIN", "select", "ROLLBACK"}; !slices.Equal(sqls, want) {
 			t.Errorf("got %v, want %v", sqls, want)
 		}
-		if len(r.statements) == 6 && (r.statements[1].Rows != 1 || r.statements[2].Rows != 1) {
+		if len(r.statements) == 7 && (r.statements[1].Rows != 1 || r.statements[2].Rows != 1) {
 			t.Errorf("rows: got %+v", r.statements)
 		}
 		if len(r.sessions) != 2 || r.sessions[0].Outcome != dbfx.OutcomeCommitted || r.sessions[0].Name != "test" ||

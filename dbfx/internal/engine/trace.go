@@ -79,6 +79,9 @@ type Hold struct {
 	Session string
 	// Backend is the process of PostgreSQL that serves the connection, 0 elsewhere.
 	Backend atomic.Uint32
+	// Wait bounds the wait for another connection in place of one that was dead; nil
+	// is no bound.
+	Wait Wait
 
 	mu         sync.Mutex
 	sql        string // under way, "" when none is
@@ -121,4 +124,12 @@ func (h *Hold) Counts() (statements, rows int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.statements, h.rows
+}
+
+// Wait is what a session knows of the wait for a connection.
+type Wait interface {
+	// Patience is how long it may take; 0 is no limit.
+	Patience() time.Duration
+	// TimedOut makes the error of one that took longer. err says what it waited for.
+	TimedOut(waited time.Duration, err error) error
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
@@ -22,6 +21,8 @@ type stdConn = stdlib.Conn
 // knows whether its transaction stands, and tells what it ran.
 type conn struct {
 	*stdConn
+	wire      *wire // below stdConn
+	plain     bool  // every statement uses the simple protocol
 	connector *connector
 	trace     engine.Tracer
 
@@ -37,7 +38,8 @@ type conn struct {
 	current *rows // the result that is being read
 
 	bound bool   // a session has it
-	open  pgx.Tx // the session's transaction, nil before and after it
+	open  ending // the session's transaction, nil before and after it
+	ride  *ride  // the same, where BEGIN goes with the first statement
 
 	mu     sync.Mutex // a session asks while another goroutine may run a statement
 	status byte       // as PostgreSQL reports it: I, T or E
@@ -61,12 +63,16 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		return nil, err
 	}
 	open := !c.stdConn.Conn().IsClosed()
+	c.departs(ctx)
 	start := c.trace.Begin(query)
 	result, err := c.stdConn.ExecContext(ctx, query, args)
+	for c.again(ctx, &err) {
+		result, err = c.stdConn.ExecContext(ctx, query, args)
+	}
 	if c.repeats(err) {
 		result, err = c.stdConn.ExecContext(ctx, query, args)
 	}
-	if open && errors.Is(err, driver.ErrBadConn) && (len(args) == 0 || c.simple()) {
+	if open && errors.Is(err, driver.ErrBadConn) && (len(args) == 0 || c.plain) {
 		err = engine.ErrLostReply
 	}
 	err = c.unsent(err)
@@ -117,11 +123,6 @@ func (c *conn) allow(query string, s script, rules engine.Rules) error {
 	return nil
 }
 
-// simple reports whether statements with arguments use the simple protocol too.
-func (c *conn) simple() bool {
-	return c.stdConn.Conn().Config().DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol
-}
-
 // QueryContext implements driver.QueryerContext.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	ctx, call := engine.Reveal(ctx)
@@ -129,12 +130,16 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return nil, err
 	}
 	open := !c.stdConn.Conn().IsClosed()
+	c.departs(ctx)
 	start := c.trace.Begin(query)
 	raw, err := c.stdConn.QueryContext(ctx, query, args)
+	for c.again(ctx, &err) {
+		raw, err = c.stdConn.QueryContext(ctx, query, args)
+	}
 	if c.repeats(err) {
 		raw, err = c.stdConn.QueryContext(ctx, query, args)
 	}
-	if open && errors.Is(err, driver.ErrBadConn) && c.simple() {
+	if open && errors.Is(err, driver.ErrBadConn) && c.plain {
 		err = engine.ErrLostReply
 	}
 	return c.rows(ctx, call, query, args, start, raw, c.unsent(err))
@@ -147,13 +152,17 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if err != nil {
 		return nil, err
 	}
+	c.departs(ctx)
 	raw, err := c.stdConn.PrepareContext(ctx, query)
+	for c.again(ctx, &err) {
+		raw, err = c.stdConn.PrepareContext(ctx, query)
+	}
 	err = c.unsent(err)
 	c.note(err)
 	if err != nil {
 		return nil, err
 	}
-	return &stmt{Stmt: raw.(*stdlib.Stmt), conn: c, query: query, script: s}, nil
+	return &stmt{Stmt: raw.(*stdlib.Stmt), conn: c, on: c.stdConn, query: query, script: s}, nil
 }
 
 // note takes over how the connection stands after a statement, and the first
@@ -162,7 +171,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 // transaction whole, and must not hide the one that ends it.
 func (c *conn) note(err error) {
 	pg := c.stdConn.Conn().PgConn()
-	status, closed := pg.TxStatus(), pg.IsClosed()
+	status, closed := c.wire.status(pg.TxStatus()), pg.IsClosed()
 	if (c.misplaced() || isStalePlan(err)) && !c.stale() {
 		c.connector.expire() // the others will hear it too late
 	}

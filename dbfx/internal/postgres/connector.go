@@ -19,7 +19,8 @@ import (
 // that as an address, and the configuration of pgx with the password.
 type connector struct {
 	opt     *Options
-	onBegin string // what a session runs first; "" is nothing
+	onBegin []string // what a session runs first
+	begins  sync.Map // preamble by beginKey
 	supply  *supply
 	hosts   hosts
 
@@ -50,11 +51,23 @@ func newConnector(opt *Options) *connector {
 
 // Connect implements driver.Connector. ctx bounds the wait and not the dial.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	opened, err := c.supply.take(ctx)
+	opened, err := c.take(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return opened, nil
+}
+
+// take returns a connection of the pool. One that another request gave back may
+// have a ROLLBACK on its way.
+func (c *connector) take(ctx context.Context) (*conn, error) {
+	for {
+		opened, err := c.supply.take(ctx)
+		if err != nil || !opened.wire.left() || opened.settle(ctx) == nil {
+			return opened, err
+		}
+		_ = opened.Close()
+	}
 }
 
 // Close implements io.Closer, which sql.DB.Close calls: it ends the dials.
@@ -97,8 +110,12 @@ func (c *connector) open(ctx context.Context) (*conn, error) {
 
 // wrap makes the connection that database/sql sees of pgx's.
 func (c *connector) wrap(raw *stdlib.Conn) *conn {
-	w := raw.Conn().PgConn().CustomData()[witnessKey].(*witness)
-	return &conn{stdConn: raw, witness: w, connector: c, trace: engine.Tracer{Trace: c.opt.Trace}}
+	own := raw.Conn().PgConn().CustomData()
+	return &conn{
+		stdConn: raw, witness: own[witnessKey].(*witness), wire: own[wireKey].(*wire),
+		plain:     c.opt.Args["default_query_exec_mode"] == "simple_protocol",
+		connector: c, trace: engine.Tracer{Trace: c.opt.Trace},
+	}
 }
 
 // dial asks for the password and dials. A password that the source gave and the

@@ -89,7 +89,7 @@ func TestConfig_SettingsReachTheServerOrTheSession(t *testing.T) {
 	if cfg, err = o.config(); err != nil || len(cfg.RuntimeParams) != 1 || cfg.DefaultQueryExecMode != pgx.QueryExecModeCacheDescribe {
 		t.Errorf("behind a pooler: got %v, %s, %v", cfg.RuntimeParams, cfg.DefaultQueryExecMode, err)
 	}
-	got := o.onBegin()
+	got := strings.Join(o.onBegin(), "; ")
 	if got != "set local jit = 'off'; set local lock_timeout = '1000'; set local search_path = 'foo'; set local statement_timeout = '1500'; set local work_mem = '8 MB'" {
 		t.Errorf("got %s", got)
 	}

@@ -33,6 +33,7 @@ type Options struct {
 	NoPool          bool          // a connection per use
 	PrePing         string        // auto, always or off
 	Pooler          bool          // PgBouncer in transaction mode, or its like, stands between
+	Eager           bool          // BEGIN is not put off: another server stands in for one that does not answer it
 
 	StatementTimeout, LockTimeout, IdleInTxTimeout time.Duration // 0 is the server's
 
@@ -170,16 +171,16 @@ func (e *Engine) Main() engine.Handle {
 
 // onBegin is what a session runs first. Behind a pooler the settings of a session
 // hold for a transaction.
-func (o *Options) onBegin() string {
+func (o *Options) onBegin() []string {
 	if !o.Pooler {
-		return ""
+		return nil
 	}
 	params, _ := o.sessionParams()
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		list = append(list, fmt.Sprintf("set local %s = '%s'", name, strings.ReplaceAll(params[name], "'", "''")))
 	}
-	return strings.Join(list, "; ")
+	return list
 }
 
 // Reader implements engine.Engine: the replicas, or View uses the pool.

@@ -3,11 +3,13 @@ package postgres
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -210,13 +212,19 @@ func (c *connector) try(ctx context.Context, t target, password string) arrival 
 		}
 	}
 	w := &witness{}
-	cfg.BuildFrontend, cfg.OnNotice = w.frontend, w.notice
+	var below *wire // of the try that succeeds, which is the last
+	cfg.BuildFrontend = func(in io.Reader, out io.Writer) *pgproto3.Frontend {
+		below = newWire(in, out)
+		return w.frontend(below, below)
+	}
+	cfg.OnNotice = w.notice
 	opened, err := stdlib.GetConnector(cfg, noPing).Connect(ctx)
 	if err != nil {
 		return arrival{err: decisive(err)}
 	}
 	raw := opened.(*stdlib.Conn)
-	raw.Conn().PgConn().CustomData()[witnessKey] = w
+	own := raw.Conn().PgConn().CustomData()
+	own[witnessKey], own[wireKey] = w, below
 	return arrival{conn: raw, preferred: preferred.Load()}
 }
 

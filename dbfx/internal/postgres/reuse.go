@@ -35,6 +35,14 @@ func (c *conn) ResetSession(ctx context.Context) error {
 	if c.stale() || c.misplaced() {
 		return &deadError{errReplaced}
 	}
+	if c.wire.left() {
+		if err := c.settle(ctx); err != nil {
+			return err
+		}
+		if c.wire.left() {
+			return nil
+		}
+	}
 	if err := c.stdConn.ResetSession(ctx); err != nil {
 		return &deadError{errReplaced}
 	}
@@ -72,7 +80,7 @@ func (c *conn) ping(ctx context.Context) error {
 func (c *conn) IsValid() bool {
 	c.returned = time.Now()
 	pg := c.stdConn.Conn().PgConn()
-	if pg.IsClosed() || pg.TxStatus() != 'I' || c.stale() {
+	if pg.IsClosed() || c.wire.status(pg.TxStatus()) != 'I' || c.stale() {
 		return false
 	}
 	if !c.tidy() {
@@ -108,6 +116,9 @@ func (c *conn) Close() error {
 			return nil
 		}
 	}
+	if c.wire.left() {
+		_ = c.wait(context.Background()) // the server would complain of an answer that no one took
+	}
 	_ = c.stdConn.Close()
 	c.connector.supply.gone()
 	return nil
@@ -136,10 +147,13 @@ var (
 // unsent is replaceable for a statement: driver.ErrBadConn says that it was not
 // sent.
 func (c *conn) unsent(err error) error {
-	if errors.Is(err, driver.ErrBadConn) {
-		return c.replaceable(err)
+	switch {
+	case !errors.Is(err, driver.ErrBadConn):
+		return err
+	case c.bound: // database/sql would look for another one, and wait for the session's end
+		return &lostError{errConnLost}
 	}
-	return err
+	return c.replaceable(err)
 }
 
 // replaceable decides what becomes of a failure before anything of the request has

@@ -29,18 +29,29 @@ func (c *conn) Start(ctx context.Context, h *engine.Hold, opts driver.TxOptions)
 	h.Backend.Store(c.stdConn.Conn().PgConn().PID())
 	c.forget()
 	c.witness.begin()
-	options := pgx.TxOptions{IsoLevel: isolation[sql.IsolationLevel(opts.Isolation)]}
-	query := "BEGIN"
+	if !c.plain {
+		err := c.board(ctx, opts)
+		if err == nil && c.connector.opt.Eager {
+			err = c.replaceable(c.depart(ctx))
+		}
+		c.note(err)
+		return err
+	}
+	// Where pgx speaks the simple protocol, something on the way may not know the
+	// other, in which BEGIN rides.
+	options, query := pgx.TxOptions{IsoLevel: isolation[sql.IsolationLevel(opts.Isolation)]}, label(opts)
 	if opts.ReadOnly {
-		options.AccessMode, query = pgx.ReadOnly, "BEGIN READ ONLY"
+		options.AccessMode = pgx.ReadOnly
 	}
 	start := c.trace.Begin(query)
 	open, err := c.stdConn.Conn().BeginTx(ctx, options)
 	if err == nil && !c.readsOnly(opts) && c.misplaced() {
 		err = errRole // nothing has run: another connection will do
 	}
-	if first := c.connector.onBegin; err == nil && first != "" {
-		_, err = c.stdConn.Conn().Exec(ctx, first)
+	for _, first := range c.connector.onBegin {
+		if err == nil {
+			_, err = c.stdConn.Conn().Exec(ctx, first)
+		}
 	}
 	err = c.replaceable(err)
 	c.note(err)
@@ -59,6 +70,9 @@ func (c *conn) Start(ctx context.Context, h *engine.Hold, opts driver.TxOptions)
 func (c *conn) Commit(ctx context.Context) error {
 	open := c.open
 	c.open = nil
+	if done, err := c.neverSent(); done {
+		return err
+	}
 	start := c.trace.Begin("COMMIT")
 	err := c.commit(func() error { return open.Commit(ctx) })
 	c.trace.End(ctx, "COMMIT", nil, start, 0, err)
@@ -68,10 +82,13 @@ func (c *conn) Commit(ctx context.Context) error {
 // Rollback implements engine.Link.
 func (c *conn) Rollback(ctx context.Context) error {
 	open := c.open
+	c.open = nil
 	if open == nil {
 		return nil
 	}
-	c.open = nil
+	if done, _ := c.neverSent(); done {
+		return nil
+	}
 	start := c.trace.Begin("ROLLBACK")
 	err := open.Rollback(ctx)
 	c.trace.End(ctx, "ROLLBACK", nil, start, 0, err)
@@ -117,7 +134,10 @@ func (c *conn) Free() {
 }
 
 // Unbind implements engine.Link.
-func (c *conn) Unbind() { c.bound, c.open, c.trace.Hold = false, nil, nil }
+func (c *conn) Unbind() {
+	c.bound, c.open, c.ride, c.trace.Hold = false, nil, nil, nil
+	c.wire.disarm()
+}
 
 // rollbackTimeout bounds a ROLLBACK that has no context.
 const rollbackTimeout = 5 * time.Second

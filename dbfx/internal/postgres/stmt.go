@@ -13,6 +13,7 @@ import (
 type stmt struct {
 	*stdlib.Stmt
 	conn   *conn
+	on     *stdConn // where it was prepared
 	query  string
 	script script
 }
@@ -23,8 +24,12 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	if err := s.allow(); err != nil {
 		return nil, err
 	}
+	s.conn.departs(ctx)
 	start := s.conn.trace.Begin(s.query)
-	result, err := s.Stmt.ExecContext(ctx, args)
+	result, err := s.exec(ctx, args)
+	for s.conn.again(ctx, &err) {
+		result, err = s.exec(ctx, args)
+	}
 	if s.again(ctx, err) {
 		result, err = s.Stmt.ExecContext(ctx, args)
 	}
@@ -45,12 +50,42 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	if err := s.allow(); err != nil {
 		return nil, err
 	}
+	s.conn.departs(ctx)
 	start := s.conn.trace.Begin(s.query)
-	raw, err := s.Stmt.QueryContext(ctx, args)
+	raw, err := s.rows(ctx, args)
+	for s.conn.again(ctx, &err) {
+		raw, err = s.rows(ctx, args)
+	}
 	if s.again(ctx, err) {
 		raw, err = s.Stmt.QueryContext(ctx, args)
 	}
 	return s.conn.rows(ctx, call, s.query, args, start, raw, err)
+}
+
+func (s *stmt) exec(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if err := s.follow(ctx); err != nil {
+		return nil, err
+	}
+	return s.Stmt.ExecContext(ctx, args)
+}
+
+func (s *stmt) rows(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if err := s.follow(ctx); err != nil {
+		return nil, err
+	}
+	return s.Stmt.QueryContext(ctx, args)
+}
+
+// follow prepares the statement once more where its connection was replaced.
+func (s *stmt) follow(ctx context.Context) error {
+	if s.on == s.conn.stdConn {
+		return nil
+	}
+	raw, err := s.conn.stdConn.PrepareContext(ctx, s.query)
+	if err == nil {
+		s.Stmt, s.on = raw.(*stdlib.Stmt), s.conn.stdConn
+	}
+	return err
 }
 
 // allow keeps the rules of a session for a statement that may have been prepared

@@ -272,6 +272,13 @@ func (s *supply) gone() {
 	}
 }
 
+// came takes back a gone.
+func (s *supply) came() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alive++
+}
+
 // join lets a dial that is not for the pool end with it.
 func (s *supply) join(ctx context.Context) (joined context.Context, leave func(), err error) {
 	s.mu.Lock()

@@ -14,10 +14,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if c.bound {
 		return c.adopt()
 	}
-	query := "BEGIN"
-	if opts.ReadOnly {
-		query = "BEGIN READ ONLY"
-	}
+	query := label(opts)
 	start := c.trace.Begin(query)
 	raw, err := c.stdConn.BeginTx(ctx, opts)
 	if err == nil && !c.readsOnly(opts) && c.misplaced() {

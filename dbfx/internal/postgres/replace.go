@@ -1,0 +1,123 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+)
+
+// again reports whether the statement that gave err is to be sent again: it was the
+// first of a session, the connection, which had idled, was dead, and another one is
+// in its place. It puts into err why there is none.
+//
+// Nothing is committed before COMMIT. So what found no one, or no one who answered,
+// may be said again: fn never meets a connection that died while no one looked.
+// Each is replaced at most once, and a fresh one that fails says why.
+func (c *conn) again(ctx context.Context, err *error) bool {
+	r := c.ride
+	if *err == nil || r == nil || !c.reused || ctx.Err() != nil || !c.stdConn.Conn().IsClosed() || !c.wire.deserted() {
+		return false
+	}
+	if !c.stale() {
+		c.connector.expire()
+	}
+	c.connector.supply.gone()
+	fresh, failure := c.replacement(ctx)
+	if failure != nil {
+		*err = failure
+		c.reused = false
+		c.connector.supply.came() // Close counts it
+		return false
+	}
+	c.takeOver(fresh)
+	c.witness.begin()
+	if c.trace.Hold != nil {
+		c.trace.Hold.Backend.Store(c.stdConn.Conn().PgConn().PID())
+	}
+	begin, failure := c.begin(r.opts)
+	if failure != nil {
+		*err = failure
+		return false
+	}
+	c.wire.arm(begin)
+	return true
+}
+
+// replacement takes another connection of the pool's, as a checkout does and within
+// the time of one.
+func (c *conn) replacement(ctx context.Context) (*conn, error) {
+	var wait engine.Wait
+	if hold := c.trace.Hold; hold != nil {
+		wait = hold.Wait
+	}
+	bounded, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if wait != nil && wait.Patience() > 0 {
+		bounded, cancel = context.WithTimeout(ctx, wait.Patience())
+		defer cancel()
+	}
+	start := time.Now()
+	fresh, err := c.connector.take(engine.ForSession(bounded))
+	var full *growthError
+	switch {
+	case err == nil:
+		return fresh, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case bounded.Err() != nil:
+		return nil, wait.TimedOut(time.Since(start), err)
+	case errors.As(err, &full): // it would send database/sql for an idle connection
+		err = full.err
+	}
+	return nil, err
+}
+
+// takeOver puts what other is made of in the place of what c was made of. Prepared
+// statements find out by themselves.
+func (c *conn) takeOver(other *conn) {
+	c.stdConn, c.wire, c.witness, c.socket = other.stdConn, other.wire, other.witness, other.socket
+	c.born, c.deadline, c.returned = other.born, other.deadline, other.returned
+	c.plain, c.reused, c.standby = other.plain, other.reused, other.standby
+}
+
+// settle sees to a ROLLBACK that is on its way on a connection which is being taken
+// from the pool. A session need not wait for it, unless there has been no answer
+// for long, or it is there.
+func (c *conn) settle(ctx context.Context) error {
+	if engine.IsForSession(ctx) && !c.plain && !c.wantsPing() {
+		return nil
+	}
+	return c.wait(ctx)
+}
+
+// wait waits for the answer to a ROLLBACK that is on its way, no longer than a ping
+// may take.
+func (c *conn) wait(ctx context.Context) error {
+	patience := pingTimeout
+	if at, ok := engine.Deadline(ctx); ok {
+		patience = min(patience, time.Until(at)/2)
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := c.wire.drain(bounded, c.stdConn.Conn().PgConn())
+	if err == nil {
+		return nil
+	}
+	die(c.stdConn.Conn().PgConn())
+	if ctx.Err() == nil && (bounded.Err() == nil || patience >= enoughSilence) && !c.stale() {
+		c.connector.expire()
+	}
+	return &deadError{fmt.Errorf("%w: %w", errReplaced, err)}
+}
+
+// die closes a connection of which it is not known where it stands.
+func die(pg *pgconn.PgConn) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = pg.Close(ctx)
+}
