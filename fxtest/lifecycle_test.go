@@ -386,7 +386,7 @@ func TestNamed_ErrorsNameItsOwnVariables(t *testing.T) {
 	broken := dbfx.DefaultConfig()
 	broken.SQLitePath = t.TempDir()
 	down := dbfx.DefaultConfig()
-	down.Password, down.Port, down.StartTimeout = dbfx.NewSecret("x"), closedPort(t), 50*time.Millisecond
+	down.Password, down.Port, down.StartTimeout = dbfx.NewSecret("x"), closedPort(t), 3*time.Second
 	for want, cfg := range map[string]dbfx.Config{"REPORTS_DATABASE_PATH: ": broken, " REPORTS_DATABASE_PORT": down} {
 		app := fx.New(fx.NopLogger, dbfx.Named("reports"), fx.Replace(fx.Annotate(cfg, fx.ResultTags(`name:"reports"`))))
 		if err := app.Start(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
