@@ -1,0 +1,223 @@
+package tracing_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/fx"
+	"go.uber.org/goleak"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/dbfx/tracing"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errBoom = errors.New("hunter2 went boom")
+
+// traced is a started application whose spans are recorded.
+func traced(t *testing.T, opts ...fx.Option) (*fxtest.App, *tracetest.SpanRecorder) {
+	t.Helper()
+	recorder := tracetest.NewSpanRecorder()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
+	app := fxtest.New(t, append(opts, tracing.Module, fx.Provide(func() trace.TracerProvider { return provider }))...)
+	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+		t.Fatal(err)
+	}
+	recorder.Reset()
+	return app, recorder
+}
+
+// value returns an attribute of a span.
+func value(s sdktrace.ReadOnlySpan, key string) string {
+	for _, a := range s.Attributes() {
+		if string(a.Key) == key {
+			return a.Value.Emit()
+		}
+	}
+	return ""
+}
+
+func TestModule_ASessionIsASpanWithItsStatements(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app, recorder := traced(t, fxtest.Use(cfg))
+		attempts, hooked := 0, 0
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			if attempts++; attempts == 1 {
+				return errBoom
+			}
+			tx.AfterCommit(func(ctx context.Context) {
+				if trace.SpanFromContext(ctx).IsRecording() {
+					hooked++
+				}
+			})
+			if _, err := tx.ExecContext(ctx, "insert into kv values ($1, 1)", "hunter2"); err != nil {
+				return err
+			}
+			var n int
+			return tx.QueryRowContext(ctx, "-- name: CountKV :one\nselect count(*) from kv where k = 'hunter2'").Scan(&n)
+		}, dbfx.Name("put"), dbfx.Retry(dbfx.RetryPolicy{Retryable: func(error) bool { return true }}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		var session sdktrace.ReadOnlySpan
+		for _, s := range recorder.Ended() {
+			names = append(names, s.Name())
+			if s.Name() == "put" {
+				session = s
+			}
+		}
+		// The first attempt sends nothing on PostgreSQL: its BEGIN waits for a statement.
+		got := strings.TrimPrefix(strings.Join(names, " "), "ROLLBACK ")
+		if got != "INSERT kv CountKV COMMIT put" {
+			t.Fatalf("got the spans %q", names)
+		}
+		if session.SpanKind() != trace.SpanKindInternal || value(session, "dbfx.session.outcome") != "committed" ||
+			value(session, "dbfx.session.attempts") != "2" || value(session, "db.system.name") != string(cfg.Dialect()) || hooked != 1 {
+			t.Errorf("got %v, %d hooks inside", session.Attributes(), hooked)
+		}
+		var events []string
+		for _, e := range session.Events() {
+			events = append(events, e.Name)
+		}
+		if !slices.Equal(events, []string{"dbfx.retry", "dbfx.hook"}) {
+			t.Errorf("got the events %q", events)
+		}
+		for _, s := range recorder.Ended() {
+			if s == session {
+				continue
+			}
+			if s.SpanKind() != trace.SpanKindClient || s.Parent().SpanID() != session.SpanContext().SpanID() {
+				t.Errorf("%s: kind %s, and not below the session", s.Name(), s.SpanKind())
+			}
+			if s.StartTime().Before(session.StartTime()) || s.EndTime().After(session.EndTime()) {
+				t.Errorf("%s is outside of the session's time", s.Name())
+			}
+			if value(s, "db.query.text") != "" {
+				t.Errorf("%s shows its text unasked", s.Name())
+			}
+		}
+		hides(t, recorder)
+	})
+}
+
+// hides fails the test if a value or the text of an error is in a span.
+func hides(t *testing.T, recorder *tracetest.SpanRecorder) {
+	t.Helper()
+	for _, s := range recorder.Ended() {
+		texts := []string{s.Name(), s.Status().Description}
+		for _, a := range s.Attributes() {
+			texts = append(texts, a.Value.Emit())
+		}
+		for _, e := range s.Events() {
+			for _, a := range e.Attributes {
+				texts = append(texts, a.Value.Emit())
+			}
+		}
+		for _, text := range texts {
+			if strings.Contains(text, "hunter2") {
+				t.Errorf("%s shows %q", s.Name(), text)
+			}
+		}
+	}
+}
+
+func TestModule_AnErrorHasItsCode(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app, recorder := traced(t, fxtest.Use(cfg), fx.Supply(tracing.Options{QueryText: true}))
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			_, err := tx.ExecContext(ctx, "insert into kv values ('hunter2', 1), ('hunter2', 2)")
+			return err
+		})
+		if !dbfx.IsUniqueViolation(err) {
+			t.Fatal(err)
+		}
+		seen := 0
+		for _, s := range recorder.Ended() {
+			if s.Name() != "INSERT kv" && s.Name() != "dbfx.run" {
+				continue
+			}
+			seen++
+			if s.Status().Code != codes.Error || value(s, "error.type") != "constraint" {
+				t.Errorf("%s: got %v, %v", s.Name(), s.Status(), s.Attributes())
+			}
+			if s.Name() == "INSERT kv" && cfg.Dialect() == dbfx.Postgres && value(s, "db.response.status_code") != "23505" {
+				t.Errorf("got %v", s.Attributes())
+			}
+			if s.Name() == "INSERT kv" && value(s, "db.query.text") != "insert into kv values (?, ...), (?, ...)" {
+				t.Errorf("got the text %q", value(s, "db.query.text"))
+			}
+		}
+		if seen != 2 {
+			t.Errorf("%d spans, want the session's and the statement's", seen)
+		}
+		hides(t, recorder)
+	})
+}
+
+func TestModule_MeasuresStatements(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		reader := sdkmetric.NewManualReader()
+		provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+		app := fxtest.New(t, fxtest.Use(cfg), tracing.Module, fx.Provide(func() metric.MeterProvider { return provider }))
+		err := app.Sessions.View(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			var n int
+			return tx.QueryRowContext(ctx, "select count(*) from (select 1) x").Scan(&n)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &got); err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, scope := range got.ScopeMetrics {
+			for _, m := range scope.Metrics {
+				histogram, ok := m.Data.(metricdata.Histogram[float64])
+				if m.Name != "db.client.operation.duration" || m.Unit != "s" || !ok {
+					t.Errorf("got %s in %s, %T", m.Name, m.Unit, m.Data)
+					continue
+				}
+				for _, point := range histogram.DataPoints {
+					if v, _ := point.Attributes.Value(attribute.Key("db.query.summary")); v.AsString() == "SELECT" {
+						found = point.Count == 1 && slices.Contains(point.Bounds, 0.001) && point.Bounds[0] == 0.00001
+					}
+					if v, _ := point.Attributes.Value(attribute.Key("db.query.summary")); strings.HasPrefix(v.AsString(), "BEGIN") {
+						t.Error("a BEGIN was measured")
+					}
+				}
+			}
+		}
+		if !found {
+			t.Errorf("the statement was not measured: %+v", got.ScopeMetrics)
+		}
+	})
+}
+
+func TestModule_WithoutProvidersObservesNothing(t *testing.T) {
+	t.Parallel()
+	var observers []dbfx.Observer
+	fxtest.New(t, tracing.Module, fx.Populate(fx.Annotate(&observers, fx.ParamTags(`group:"dbfx.observers"`))))
+	for _, o := range observers {
+		if o, ok := o.(*tracing.Tracer); ok {
+			t.Errorf("got %v", o)
+		}
+	}
+}
