@@ -2,6 +2,7 @@ package dbfx
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
@@ -18,7 +19,7 @@ type slow struct {
 // statement tells a slow statement. It is called for each, and so looks at the
 // duration first.
 func (l *slow) statement(s engine.Statement) {
-	if l.threshold <= 0 || s.Duration < l.threshold {
+	if l.threshold <= 0 || s.Duration < l.threshold || strings.HasPrefix(s.SQL, "BEGIN") { // BEGIN rides, or is the session's wait
 		return
 	}
 	shape := sqltext.Shape(s.SQL)

@@ -1,0 +1,243 @@
+// Package status is a page that shows how the databases of a service are: for the
+// person who asks at night whether it is the database, the pool, or the service.
+//
+// With Fx, status.Module beside dbfx.Module provides a *Page, an http.Handler.
+// Mount it on a listener of its own that only the inside reaches, never on the
+// service's public one:
+//
+//	fx.Invoke(func(lc fx.Lifecycle, page *status.Page) {
+//		server := &http.Server{Addr: "127.0.0.1:8081", Handler: page}
+//		server.RegisterOnShutdown(page.Close) // ends the live streams
+//		…
+//	})
+//
+// It serves whatever path it is mounted at: its parts are told apart by the query.
+// ?format=json gives the same as JSON, ?events the stream that keeps the page
+// fresh; without JavaScript it loads again every few seconds. Nothing is loaded
+// from anywhere else, and nothing can be changed through it.
+//
+// The page answers from memory, so it is there while the database is down or
+// locked. While someone looks it asks the database every two seconds how it is
+// and, on PostgreSQL, who waits for whom, on a connection of its own.
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx"
+)
+
+// Options change the page. With Fx, put one into the graph.
+type Options struct {
+	// Title stands at the top. Defaults to "Databases".
+	Title string
+	// Authorize says whether a request may see the page, nil lets all. When it
+	// returns false it has written the answer, or 403 is sent.
+	Authorize func(w http.ResponseWriter, r *http.Request) bool
+}
+
+// Page shows the databases. It is safe for concurrent use.
+type Page struct {
+	opt      Options
+	observer *observer
+	view     *view
+
+	mu        sync.Mutex
+	databases []*watched
+
+	looked atomic.Int64 // when someone last did, in Unix nanoseconds
+	closed chan struct{}
+	once   sync.Once
+	wg     sync.WaitGroup
+	opened atomic.Int32 // streams
+}
+
+// New makes a page. Give its Observer to the databases, then Watch them.
+func New(opt Options) *Page {
+	if opt.Title == "" {
+		opt.Title = "Databases"
+	}
+	return &Page{opt: opt, observer: newObserver(), view: newView(), closed: make(chan struct{})}
+}
+
+// Observer is what tells the page sessions and statements: pass it to
+// dbfx.WithObserver.
+func (p *Page) Observer() dbfx.Observer { return p.observer }
+
+// Watch adds databases to the page and begins to sample them, until Close.
+func (p *Page) Watch(databases ...*dbfx.Database) {
+	p.mu.Lock()
+	first := len(p.databases) == 0
+	for _, d := range databases {
+		p.databases = append(p.databases, &watched{
+			database: d, tally: p.observer.of(d.Name()), last: d.Health().State(), since: time.Now(),
+		})
+	}
+	p.mu.Unlock()
+	if first && len(databases) > 0 {
+		p.wg.Go(p.sample)
+	}
+}
+
+// Close ends the live streams and the sampling. The page answers from there on
+// with what it knew.
+func (p *Page) Close() {
+	p.once.Do(func() { close(p.closed) })
+	p.wg.Wait()
+}
+
+func (p *Page) watched() []*watched {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.databases[:len(p.databases):len(p.databases)]
+}
+
+// sample keeps the history, and asks the databases while someone looks.
+func (p *Page) sample() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		now := time.Now()
+		for _, w := range p.watched() {
+			w.sample(now)
+			if n%2 == 0 && now.UnixNano()-p.looked.Load() < int64(10*time.Second) {
+				p.wg.Go(func() { w.ask(p.closed) })
+			}
+		}
+		select {
+		case <-p.closed:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "+
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Cache-Control", "no-store")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		header.Set("Allow", "GET, HEAD")
+		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		return
+	}
+	if p.opt.Authorize != nil {
+		told := &told{ResponseWriter: w}
+		if !p.opt.Authorize(told, r) {
+			if !told.written {
+				http.Error(w, http.StatusText(http.StatusForbidden), http.StatusForbidden)
+			}
+			return
+		}
+	}
+	query := r.URL.Query()
+	switch {
+	case query.Has("asset"):
+		p.asset(w, query.Get("asset"))
+		return
+	case query.Get("format") == "json":
+		p.looked.Store(time.Now().UnixNano())
+		header.Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(p.Snapshot()) // the client may have gone
+		return
+	}
+	p.looked.Store(time.Now().UnixNano())
+	if query.Has("events") {
+		p.stream(w, r)
+		return
+	}
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	_ = p.view.page(w, p.opt.Title, p.Snapshot())
+}
+
+// told remembers whether Authorize has answered.
+type told struct {
+	http.ResponseWriter
+	written bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (t *told) WriteHeader(status int) {
+	t.written = true
+	t.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (t *told) Write(b []byte) (int, error) {
+	t.written = true
+	return t.ResponseWriter.Write(b)
+}
+
+// asset serves the style and the script.
+func (p *Page) asset(w http.ResponseWriter, name string) {
+	kind, ok := map[string]string{"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}[name]
+	if !ok {
+		http.Error(w, http.StatusText(http.StatusNotFound), http.StatusNotFound)
+		return
+	}
+	content, _ := files.ReadFile("web/" + name)
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Cache-Control", "max-age=60")
+	_, _ = w.Write(content)
+}
+
+// The bounds of the streams: a browser opens a new one when one has ended.
+const (
+	streamLength = 5 * time.Minute
+	mostStreams  = 50
+)
+
+// stream sends the sections that have changed, once a second, until the client
+// goes, the page closes or the service stops: http.Server.Shutdown waits for it.
+func (p *Page) stream(w http.ResponseWriter, r *http.Request) {
+	if p.opened.Add(1) > mostStreams {
+		p.opened.Add(-1)
+		http.Error(w, "too many look at this page", http.StatusServiceUnavailable)
+		return
+	}
+	defer p.opened.Add(-1)
+	w.Header().Set("Content-Type", "text/event-stream")
+	out := http.NewResponseController(w)
+	ctx, cancel := context.WithTimeout(r.Context(), streamLength)
+	defer cancel()
+	sent := map[string]string{}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		p.looked.Store(time.Now().UnixNano())
+		snapshot := p.Snapshot()
+		_ = out.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a client that reads nothing; not every writer can
+		if err := p.view.event(w, snapshot, sent); err != nil {
+			return
+		}
+		if err := out.Flush(); err != nil || stopping(snapshot) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.closed:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func stopping(s Snapshot) bool {
+	for _, d := range s.Databases {
+		if d.State == dbfx.StateStopping {
+			return true
+		}
+	}
+	return false
+}

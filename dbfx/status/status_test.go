@@ -1,0 +1,188 @@
+package status_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/fx"
+	"go.uber.org/goleak"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/dbfx/status"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shown is a started application with its page.
+func shown(t *testing.T, opts ...fx.Option) (*fxtest.App, *status.Page) {
+	t.Helper()
+	var page *status.Page
+	app := fxtest.New(t, append(opts, status.Module, fx.Populate(&page))...)
+	err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+		var text string
+		return tx.QueryRowContext(ctx, "select 'hunter2' || cast($1 as text)", "hunter2").Scan(&text)
+	}, dbfx.Name("greet <b>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app, page
+}
+
+func get(t *testing.T, page http.Handler, method, url string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, url, nil))
+	return w
+}
+
+func TestPage_ShowsWhatRanWithoutItsValues(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app, page := shown(t, fxtest.Use(cfg))
+		html := get(t, page, "GET", "/anywhere").Body.String()
+		for _, text := range []string{"greet &lt;b&gt;", "select ? || cast(? as text)", "POOL_TIMEOUT", ">up<"} {
+			if !strings.Contains(html, text) {
+				t.Errorf("missing: %s", text)
+			}
+		}
+		var s status.Snapshot
+		answer := get(t, page, "GET", "/?format=json")
+		if err := json.Unmarshal(answer.Body.Bytes(), &s); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Databases) != 1 || s.Databases[0].State != dbfx.StateUp || len(s.Databases[0].Names) == 0 || len(s.Databases[0].Slowest) == 0 {
+			t.Errorf("got %+v", s)
+		}
+		for _, secret := range []string{"hunter2", "<b>", app.Config.Password.Reveal()} {
+			if secret != "" && (strings.Contains(html, secret) || secret != "<b>" && strings.Contains(answer.Body.String(), secret)) {
+				t.Errorf("%q is shown", secret)
+			}
+		}
+	})
+}
+
+func TestPage_SaysWhatABrowserMayDo(t *testing.T) {
+	t.Parallel()
+	_, page := shown(t)
+	for _, url := range []string{"/", "/?format=json", "/?asset=style.css", "/?asset=script.js"} {
+		w := get(t, page, "GET", url)
+		policy := w.Header().Get("Content-Security-Policy")
+		if w.Code != 200 || !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s: got %d, %q", url, w.Code, policy)
+		}
+		for _, elsewhere := range []string{"http://", "https://", "style=", "onclick", "<script>"} {
+			if strings.Contains(w.Body.String(), elsewhere) {
+				t.Errorf("%s holds %s", url, elsewhere)
+			}
+		}
+	}
+	if w := get(t, page, "POST", "/"); w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: got %d", w.Code)
+	}
+	if w := get(t, page, "GET", "/?asset=../page.go"); w.Code != http.StatusNotFound {
+		t.Errorf("a file of the package: got %d", w.Code)
+	}
+}
+
+func TestPage_AsksAuthorize(t *testing.T) {
+	t.Parallel()
+	_, page := shown(t, fx.Supply(status.Options{Authorize: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Has("login") {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		return r.URL.Query().Has("key")
+	}}))
+	for url, want := range map[string]int{"/": 403, "/?login": 401, "/?key": 200, "/?format=json": 403, "/?events": 403, "/?asset=style.css": 403} {
+		if w := get(t, page, "GET", url); w.Code != want {
+			t.Errorf("%s: got %d, want %d", url, w.Code, want)
+		}
+	}
+}
+
+func TestPage_StreamsChangesAndEndsWithTheStop(t *testing.T) {
+	t.Parallel()
+	app, page := shown(t)
+	server := httptest.NewServer(page)
+	defer server.Close()
+	request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/?events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 1<<20)
+	events := 0
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		var changed map[string]string
+		if err := json.Unmarshal([]byte(data), &changed); err != nil {
+			t.Fatal(err)
+		}
+		if events++; events == 1 && len(changed) < 9 {
+			t.Errorf("the first event has %d sections", len(changed))
+		}
+		if events == 2 {
+			if _, again := changed["default.statements"]; again {
+				t.Error("what has not changed was sent again")
+			}
+			app.Health.Stopping() // the stream must not keep the server from its shutdown
+		}
+	}
+	if events < 2 || events > 4 {
+		t.Errorf("%d events", events)
+	}
+}
+
+// TestPage_AnswersWhileTheDatabaseIsLocked: everything comes from memory.
+func TestPage_AnswersWhileTheDatabaseIsLocked(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		cfg.PoolSize, cfg.MaxOverflow, cfg.PoolTimeout = 1, 0, time.Minute
+		app, page := shown(t, fxtest.Use(cfg))
+		held, end, done := make(chan struct{}), make(chan struct{}), make(chan struct{}, 2)
+		for _, name := range []string{"holder", "waiter"} {
+			go func() {
+				defer func() { done <- struct{}{} }()
+				_ = app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+					if name == "holder" {
+						close(held)
+						<-end
+					}
+					return nil
+				}, dbfx.Name(name))
+			}()
+			if name == "holder" {
+				<-held
+			}
+		}
+		for {
+			s := page.Snapshot().Databases[0]
+			if s.Running == 1 && s.Waiting == 1 && len(s.Now) == 2 {
+				if s.Now[0].Name != "holder" || !s.Now[1].Waiting {
+					t.Errorf("got %+v", s.Now)
+				}
+				break
+			}
+		}
+		if w := get(t, page, "GET", "/"); !strings.Contains(w.Body.String(), "waiter") {
+			t.Error("the page does not show who waits")
+		}
+		close(end)
+		<-done
+		<-done
+	})
+}
