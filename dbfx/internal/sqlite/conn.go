@@ -107,6 +107,7 @@ func (c *conn) query(ctx context.Context, p *plan, args []driver.NamedValue, pre
 		r.finish(err, -1)
 		return nil, err
 	}
+	watch.rest()
 	r.rawRows = raw.(rawRows)
 	r.kinds = kinds(r.rawRows)
 	call.real.results = append(call.real.results, r)

@@ -2,7 +2,8 @@ package sqlite
 
 import (
 	"context"
-	"sync"
+	"runtime"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/libc"
@@ -15,13 +16,23 @@ import (
 // each time, and not for the rows that follow: a second row that needed long
 // work ended 17.7 s after its context. An interrupter spans the whole result and
 // costs no goroutine until the context ends.
+//
+// SQLite interrupts whatever runs on a connection. So this one strikes only while
+// its own statement does: a result that is left open, with a context that has ended,
+// would end the statements beside it.
 type interrupter struct {
-	db   uintptr
-	stop func() bool
-
-	mu   sync.Mutex
-	over bool
+	db    uintptr
+	stop  func() bool
+	state atomic.Int32
 }
+
+// The states of an interrupter.
+const (
+	stepping     int32 = iota // its statement runs
+	resting                   // its result waits to be read
+	interrupting              // for an instant
+	over                      // the context has ended while it rested, or the statement is done
+)
 
 // watch begins to watch ctx for a statement, and returns the context to give to
 // the driver. A statement that can wait for another process's lock keeps ctx too:
@@ -38,20 +49,39 @@ func (r *realConn) watch(ctx context.Context, waits bool) (context.Context, *int
 	return context.WithoutCancel(ctx), w
 }
 
-// interrupt runs until the statement is over: SQLite forgets an interrupt that
-// comes before the statement has begun.
+// interrupt runs until the statement rests or is over: SQLite forgets an interrupt
+// that comes before the statement has begun.
 func (w *interrupter) interrupt() {
 	tls := libc.NewTLS()
 	defer tls.Close()
 	for {
-		w.mu.Lock()
-		if w.over {
-			w.mu.Unlock()
+		switch {
+		case w.state.CompareAndSwap(stepping, interrupting):
+			lib.Xsqlite3_interrupt(tls, w.db)
+			w.state.Store(stepping)
+			time.Sleep(time.Millisecond)
+		case w.state.CompareAndSwap(resting, over), w.state.Load() == over:
 			return
 		}
-		lib.Xsqlite3_interrupt(tls, w.db)
-		w.mu.Unlock()
-		time.Sleep(time.Millisecond)
+	}
+}
+
+// step says that the statement runs on. It returns false when the context has
+// ended.
+func (w *interrupter) step() bool { return w == nil || w.state.CompareAndSwap(resting, stepping) }
+
+// rest says that the statement does not run for now; no interrupt comes after it.
+func (w *interrupter) rest() { w.leave(resting) }
+
+func (w *interrupter) leave(next int32) {
+	if w == nil {
+		return
+	}
+	for !w.state.CompareAndSwap(stepping, next) {
+		if s := w.state.Load(); s == over || s == resting && w.state.CompareAndSwap(resting, next) {
+			return
+		}
+		runtime.Gosched() // it interrupts, for an instant
 	}
 }
 
@@ -60,9 +90,7 @@ func (w *interrupter) end() {
 	if w == nil || w.stop() {
 		return
 	}
-	w.mu.Lock()
-	w.over = true
-	w.mu.Unlock()
+	w.leave(over)
 }
 
 // because returns the context's error for a statement that was interrupted on

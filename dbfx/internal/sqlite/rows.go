@@ -39,7 +39,12 @@ func (r *rows) Next(dest []driver.Value) error {
 	if r.closed {
 		return io.EOF
 	}
+	if !r.watch.step() {
+		r.err = r.ctx.Err()
+		return r.err
+	}
 	err := r.rawRows.Next(dest)
+	r.watch.rest()
 	switch err {
 	case nil:
 		r.count++

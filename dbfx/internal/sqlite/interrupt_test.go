@@ -1,0 +1,39 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
+)
+
+// A session's rows are under a Call, so that database/sql does not close them when
+// their context ends.
+func TestRows_LeftOpenByAContextThatEndedDoNotEndTheStatementsBeside(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t, 8)
+	mustExec(t, db, "create table t (a); insert into t values (1), (2)")
+	c := pin(t, db)
+	mustExec(t, c, "begin immediate")
+	ctx, cancel := context.WithCancel(t.Context())
+	rows, err := c.QueryContext(engine.NewCall(ctx, nil), "select a from t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	if !rows.Next() {
+		t.Fatal(rows.Err())
+	}
+	cancel()
+	for range 20 { // each long enough to be met by an interrupt, which came every millisecond
+		mustExec(t, c, "insert into t with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000) select i from n")
+	}
+	if rows.Next() || !errors.Is(rows.Err(), context.Canceled) {
+		t.Errorf("got %v", rows.Err())
+	}
+	mustExec(t, c, "commit")
+	if got := text(t, c, "select count(*) from t"); got != "100002" {
+		t.Errorf("got %s rows", got)
+	}
+}
