@@ -183,3 +183,38 @@ func median(list []float64) float64 {
 	slices.Sort(list)
 	return list[len(list)/2]
 }
+
+// BenchmarkOpen is dbfx.Open, its proofs included, and the close.
+func BenchmarkOpen(b *testing.B) {
+	existing := filepath.Join(b.TempDir(), "existing.db")
+	if _, err := open(b, existing).DB().Exec(schema); err != nil {
+		b.Fatal(err)
+	}
+	for _, kind := range []string{"existing", "new"} {
+		b.Run(kind, func(b *testing.B) {
+			var opened, closed []float64
+			dir := b.TempDir()
+			for i := 0; b.Loop(); i++ {
+				cfg := dbfx.DefaultConfig()
+				cfg.SQLitePath = existing
+				if kind == "new" {
+					cfg.SQLitePath = filepath.Join(dir, fmt.Sprint(i), "new.db")
+				}
+				start := time.Now()
+				db, err := dbfx.Open(context.Background(), cfg)
+				if err != nil {
+					b.Fatal(err)
+				}
+				opened = append(opened, float64(time.Since(start).Microseconds())/1000)
+				start = time.Now()
+				if err := db.Close(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+				closed = append(closed, float64(time.Since(start).Microseconds())/1000)
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(median(opened), "ms-open")
+			b.ReportMetric(median(closed), "ms-close")
+		})
+	}
+}

@@ -127,6 +127,9 @@ func (r *realConn) ready(ctx context.Context) error {
 	if readOnly, err := r.raw.IsReadOnly("main"); err == nil && readOnly {
 		return errReadOnlyFile
 	}
+	if r.shelf.engine.begins() {
+		_ = r.run("pragma synchronous = off")
+	}
 	for _, p := range r.shelf.pragmas {
 		if err := r.apply(ctx, p); err != nil {
 			return err
