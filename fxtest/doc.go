@@ -26,8 +26,7 @@
 //  2. the server's programs are on this machine, in DBFX_TEST_PGBIN, PATH or the
 //     usual folders: a private server is started once per test binary, as another
 //     user where the tests run as root, and is gone when the test process is gone,
-//     also when that was killed;
-//  3. github.com/fergusstrange/embedded-postgres can fetch the programs.
+//     also when that was killed.
 //
 // DBFX_TEST_KEEP=1 keeps the databases of failed tests and prints how to open
 // them.

@@ -79,14 +79,8 @@ var findServer = sync.OnceValues(func() (*server, error) {
 		return externalServer(text)
 	}
 	bin, err := findBinaries()
-	if err != nil && os.Getenv("DBFX_TEST_PGBIN") != "" {
-		return nil, err
-	}
 	if err != nil {
-		var fetchErr error
-		if bin, fetchErr = fetchBinaries(); fetchErr != nil {
-			return nil, errors.Join(err, fetchErr)
-		}
+		return nil, err
 	}
 	return startServer(bin)
 })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -61,6 +62,26 @@ func wantIdle(t *testing.T, app *fxtest.App) {
 			return
 		}
 	}
+}
+
+func table(app *fxtest.App) (map[string]int, error) {
+	return dbfx.ViewValue(context.Background(), app.Sessions, func(ctx context.Context, tx *dbfx.Session) (map[string]int, error) {
+		rows, err := tx.QueryContext(ctx, "select k, v from kv")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = rows.Close() }()
+		got := map[string]int{}
+		for rows.Next() {
+			var k string
+			var v int
+			if err := rows.Scan(&k, &v); err != nil {
+				return nil, fmt.Errorf("scan: %w", err)
+			}
+			got[k] = v
+		}
+		return got, rows.Err()
+	})
 }
 
 func wantIs(t *testing.T, err, target error) {

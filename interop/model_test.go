@@ -1,4 +1,4 @@
-package fxtest_test
+package interop
 
 import (
 	"context"
@@ -137,7 +137,6 @@ func TestRun_ModelHoldsForRandomPrograms(t *testing.T) {
 				m.rows = rows // shrinking goes on from what is there
 			}
 		})
-		wantIdle(t, app)
 	})
 }
 
@@ -158,5 +157,17 @@ func table(app *fxtest.App) (map[string]int, error) {
 			got[k] = v
 		}
 		return got, rows.Err()
+	})
+}
+
+func eachApp(t *testing.T, fn func(t *testing.T, app *fxtest.App)) {
+	t.Helper()
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app := fxtest.New(t, fxtest.Use(cfg))
+		if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer not null check (v >= 0))"); err != nil {
+			t.Fatal(err)
+		}
+		fn(t, app)
 	})
 }
