@@ -15,7 +15,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"time"
 
 	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/dbfx/migrate"
 	"github.com/sergas/dbkit/example/app/web"
 )
 
@@ -66,7 +66,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "check":
 		return each(configs, stderr, func(ctx context.Context, name string, db *dbfx.Database) error { return check(ctx, name, db, stdout) })
 	case "migrate":
-		return each(configs, stderr, func(ctx context.Context, name string, db *dbfx.Database) error { return migrate(ctx, name, db, stdout) })
+		return each(configs, stderr, func(ctx context.Context, name string, db *dbfx.Database) error {
+			return migrateUp(ctx, name, db, stdout)
+		})
 	}
 	flags.Usage()
 	return exitSettings
@@ -136,7 +138,7 @@ func each(configs map[string]dbfx.Config, stderr io.Writer, do func(ctx context.
 			fmt.Fprintln(stderr, err)
 			return exitFailure
 		}
-		err = do(ctx, title(name), db)
+		err = do(ctx, name, db)
 		if err = errors.Join(err, db.Close(ctx)); err != nil {
 			fmt.Fprintln(stderr, err)
 			return exitFailure
@@ -154,20 +156,24 @@ func title(name string) string {
 
 func check(ctx context.Context, name string, db *dbfx.Database, stdout io.Writer) error {
 	report := db.Health().Check(ctx)
-	fmt.Fprintf(stdout, "%s: %s, %s, %s, answered in %s\n", name, report.Status, db.Config().Dialect(), report.State, report.Duration)
+	fmt.Fprintf(stdout, "%s: %s, %s, %s, answered in %s\n", title(name), report.Status, db.Config().Dialect(), report.State, report.Duration)
 	if !report.Healthy() {
-		return fmt.Errorf("%s is not healthy", name)
+		return fmt.Errorf("%s is not healthy", title(name))
 	}
 	return nil
 }
 
-func migrate(ctx context.Context, name string, db *dbfx.Database, stdout io.Writer) error {
-	files, err := fs.Sub(schema, "schema/"+name)
-	if err == nil {
-		err = db.Schema().Init(ctx, files, dbfx.InProduction())
+func migrateUp(ctx context.Context, name string, db *dbfx.Database, stdout io.Writer) error {
+	m, err := migrate.New(db, files(name))
+	if err != nil {
+		return err
+	}
+	applied, err := m.Up(ctx)
+	for _, one := range applied {
+		fmt.Fprintf(stdout, "%s: %s in %s\n", title(name), one.File, one.Took.Round(time.Millisecond))
 	}
 	if err == nil {
-		fmt.Fprintf(stdout, "%s: up to date\n", name)
+		fmt.Fprintf(stdout, "%s: up to date\n", title(name))
 	}
 	return err
 }

@@ -204,6 +204,17 @@ func TestServe_CreatesListsAndRevokes(t *testing.T) {
 			if row["name"] != "ci" || row["created_at"] != created["created_at"] || row["revoked_at"] == nil {
 				t.Errorf("got %v, created %v", row, created)
 			}
+			for path, want := range map[string]string{"/metrics": `dbfx_up{`, "/status/": "Tokens"} {
+				response, err := http.Get(p.base + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(response.Body)
+				_ = response.Body.Close()
+				if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+					t.Errorf("%s: got %s, %v, want %q in it", path, response.Status, err, want)
+				}
+			}
 			p.stop(t)
 			for _, text := range []string{"hunter2", fmt.Sprint(created["token"])} {
 				if strings.Contains(p.logs.String(), text) {
@@ -274,6 +285,7 @@ func TestCommands(t *testing.T) {
 		"ConfigFile":   {[]string{"POOL_SIZE=3"}, "POOL_SIZE=4\nMAX_OVERFLOW=5\n", []string{"config"}, 0, []string{"POOL_SIZE 3 environment", "MAX_OVERFLOW 5 .env"}},
 		"Check":        {nil, "", []string{"check"}, 0, []string{"tokens: pass, sqlite", "audit: pass, sqlite"}},
 		"Migrate":      {nil, "", []string{"migrate"}, 0, []string{"tokens: up to date", "audit: up to date"}},
+		"MigrateFirst": {[]string{"MIGRATIONS=check"}, "", []string{"serve"}, 1, []string{"pending"}},
 		"NotReady":     {[]string{"HTTP_ADDR=127.0.0.1:1"}, "", []string{"ready"}, 1, []string{"refused"}},
 		"CheckDown":    {[]string{"DATABASE_URL=postgresql://u:hunter2@127.0.0.1:1/d", "START_TIMEOUT=0.2"}, "", []string{"check"}, 1, []string{"refused"}},
 		"TwoFaults":    {[]string{"POOL_SIZE=many", "DATABASE_PORT=x"}, "", []string{"serve"}, 2, []string{"POOL_SIZE: want", "DATABASE_PORT: want"}},

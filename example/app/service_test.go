@@ -30,7 +30,7 @@ func startService(t *testing.T, cfg dbfx.Config) *service {
 	t.Helper()
 	var handler *web.Handler
 	log := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
-	app := fxtest.Start(t, module, fxtest.Use(cfg), fxtest.UseNamed(audit, fxtest.SQLite(t)), fx.Supply(log), fx.Populate(&handler))
+	app := fxtest.Start(t, module(), fxtest.Use(cfg), fxtest.UseNamed(audit, fxtest.SQLite(t)), fx.Supply(log), fx.Populate(&handler))
 	return &service{App: app, handler: web.Logged(handler, log)}
 }
 

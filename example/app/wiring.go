@@ -1,19 +1,26 @@
 package main
 
 import (
-	"context"
 	"embed"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/http"
+	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxevent"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/dbfx/metrics"
+	"github.com/sergas/dbkit/dbfx/migrate"
+	"github.com/sergas/dbkit/dbfx/status"
 	"github.com/sergas/dbkit/example/app/outbox"
 	"github.com/sergas/dbkit/example/app/store"
 	"github.com/sergas/dbkit/example/app/tokens"
@@ -31,29 +38,39 @@ const audit = "audit"
 const stopTimeout = 25 * time.Second
 
 // module is the service without its server and its logger, as the tests start it.
-// Hooks run in the order of this list and stop in reverse: the server takes no
+// The migrations are part of the databases' own start. Hooks run in the order of this list and stop in reverse: the server takes no
 // more requests, then the relay ends, then the databases close.
-var module = fx.Module("app",
-	dbfx.Module,
-	dbfx.Named(audit),
-	fx.Provide(
-		store.NewTokens,
-		store.NewOutbox,
-		fx.Annotate(store.NewAudit, fx.ParamTags(`name:"audit"`)),
-		func(lc fx.Lifecycle, from *store.Outbox, to *store.Audit, log *zap.Logger) *outbox.Relay {
-			return outbox.NewRelay(lc, from, to, log)
-		},
-		func(s *dbfx.Sessions, kept *store.Tokens, relay *outbox.Relay) *tokens.Service {
-			return tokens.NewService(s, kept, relay.Wake)
-		},
-		func(s *tokens.Service, trail *store.Audit, health *dbfx.Health, log *zap.Logger) *web.Handler {
-			return web.NewHandler(s, trail, health, log)
-		},
-		fx.Annotate(newSQLLog, fx.As(new(dbfx.Observer)), fx.ResultTags(`group:"dbfx.observers"`)),
-	),
-	fx.Invoke(initSchemas),
-	fx.Invoke(func(*outbox.Relay) {}),
-)
+func module() fx.Option {
+	return fx.Module("app",
+		dbfx.Module,
+		dbfx.Named(audit),
+		migrate.Module(files(""), migrate.WithMode(mode())),
+		migrate.Module(files(audit), migrate.WithMode(mode()), migrate.ForDatabase(audit)),
+		metrics.Module,
+		status.Module,
+		fx.Supply(status.Options{Title: "Tokens", Authorize: fromThisMachine}),
+		fx.Provide(
+			fx.Annotate(prometheus.NewRegistry, fx.As(fx.Self()), fx.As(new(prometheus.Registerer))),
+			store.NewTokens,
+			store.NewOutbox,
+			fx.Annotate(store.NewAudit, fx.ParamTags(`name:"audit"`)),
+			func(lc fx.Lifecycle, from *store.Outbox, to *store.Audit, log *zap.Logger) *outbox.Relay {
+				return outbox.NewRelay(lc, from, to, log)
+			},
+			func(s *dbfx.Sessions, kept *store.Tokens, relay *outbox.Relay) *tokens.Service {
+				return tokens.NewService(s, kept, relay.Wake)
+			},
+			func(s *tokens.Service, trail *store.Audit, health *dbfx.Health, page *status.Page, figures *prometheus.Registry, log *zap.Logger) *web.Handler {
+				handler := web.NewHandler(s, trail, health, log)
+				handler.Handle("GET /metrics", promhttp.HandlerFor(figures, promhttp.HandlerOpts{}))
+				handler.Handle("/status/", http.StripPrefix("/status", page))
+				return handler
+			},
+			fx.Annotate(newSQLLog, fx.As(new(dbfx.Observer)), fx.ResultTags(`group:"dbfx.observers"`)),
+		),
+		fx.Invoke(func(*outbox.Relay) {}),
+	)
+}
 
 // serving is the server, which comes last.
 var serving = fx.Options(
@@ -69,7 +86,7 @@ func serve(stderr io.Writer) int {
 	}
 	defer func() { _ = log.Sync() }() // a terminal cannot be synced
 	app := fx.New(
-		module,
+		module(),
 		serving,
 		fx.Supply(log),
 		fx.WithLogger(func() fxevent.Logger {
@@ -83,25 +100,28 @@ func serve(stderr io.Writer) int {
 	return 0
 }
 
-// schemas are what initSchemas works on.
-type schemas struct {
-	fx.In
-	Tokens *dbfx.Schema
-	Audit  *dbfx.Schema `name:"audit"`
+// fromThisMachine keeps the status page, which shows SQL, from the service's
+// clients: look at it through a tunnel, such as kubectl port-forward.
+func fromThisMachine(_ http.ResponseWriter, r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	return err == nil && net.ParseIP(host).IsLoopback()
 }
 
-// initSchemas makes the tables after the databases have started and before the
-// relay and the server do: hooks run in the order in which they are appended.
-func initSchemas(lc fx.Lifecycle, s schemas) error {
-	for _, database := range []struct {
-		folder string
-		schema *dbfx.Schema
-	}{{"schema/tokens", s.Tokens}, {"schema/audit", s.Audit}} {
-		files, err := fs.Sub(schema, database.folder)
-		if err != nil {
-			return err
-		}
-		lc.Append(fx.StartHook(func(ctx context.Context) error { return database.schema.Init(ctx, files, dbfx.InProduction()) }))
+// files are the migrations of a database.
+func files(name string) fs.FS {
+	sub, err := fs.Sub(schema, "schema/"+title(name))
+	if err != nil {
+		panic(err) // only a name that is no path
 	}
-	return nil
+	return sub
+}
+
+// mode is MIGRATIONS: run, the default, applies what is pending at the start; check
+// refuses to start with something pending, where a job migrates; off only waits.
+// Another word fails the start.
+func mode() migrate.Mode {
+	if text := os.Getenv("MIGRATIONS"); text != "" {
+		return migrate.Mode(text)
+	}
+	return migrate.Run
 }

@@ -1,3 +1,4 @@
+-- +goose Up
 -- The audit trail, in a database of its own. Its events come at least once; the
 -- key makes them once.
 create table if not exists audit (

@@ -1,3 +1,4 @@
+-- +goose Up
 -- One text for PostgreSQL and SQLite. Times are UTC. Ids sort by time.
 create table if not exists tokens (
 	id         text      primary key,

@@ -1,3 +1,4 @@
+-- +goose Up
 -- What a client's Idempotency-Key has made, for a day.
 create table if not exists creations (
 	key        text      primary key,
