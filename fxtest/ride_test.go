@@ -126,6 +126,25 @@ func TestRide_BeginAndTheRollbackOfAViewCostNoTrip(t *testing.T) {
 	}
 }
 
+func TestRide_TripsBehindPgBouncer(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	direct := fxtest.New(t, fxtest.Use(cfg))
+	if _, err := direct.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Port = bouncer(t, cfg, "pool_mode = transaction")
+	app, _, y := behindTally(t, cfg, direct, func(c *dbfx.Config) { c.Pooler, c.StatementTimeout = "transaction", 7*time.Second })
+	wantTrips(t, app, y)
+	session(t, app.Sessions.Run, func(ctx context.Context, tx dbfx.DBTX) error {
+		var timeout string
+		if err := tx.QueryRowContext(ctx, "show statement_timeout").Scan(&timeout); timeout != "7s" || err != nil {
+			t.Errorf("the settings did not ride along: got %s, %v", timeout, err)
+		}
+		return nil
+	})
+}
+
 // firsts are all the ways to begin a session.
 var firsts = map[string]func(ctx context.Context, tx *dbfx.Session) error{
 	"Exec": func(ctx context.Context, tx *dbfx.Session) error {
