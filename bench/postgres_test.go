@@ -111,11 +111,13 @@ func slice(b *testing.B, c int, fn func(context.Context) error) float64 {
 	const span = 60 * time.Millisecond
 	var wg sync.WaitGroup
 	counts := make([]int, c)
+	ctx, cancel := context.WithCancel(context.Background()) // as a request's can be
+	defer cancel()
 	start := time.Now()
 	for w := range c {
 		wg.Go(func() {
 			for time.Since(start) < span {
-				if err := fn(context.Background()); err != nil {
+				if err := fn(ctx); err != nil {
 					b.Error(err)
 					return
 				}
