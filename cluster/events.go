@@ -73,7 +73,7 @@ func switchover(ctx context.Context, s *stack) error {
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode >= 300 {
-		return fmt.Errorf("Patroni answers %s", response.Status)
+		return fmt.Errorf("the answer of Patroni is %s", response.Status)
 	}
 	return nil
 }

@@ -232,11 +232,3 @@ func (m *monitor) isDown() bool {
 	defer m.mu.Unlock()
 	return !m.downSince.IsZero()
 }
-
-// Since says since when the database is down, and the class of its last error; a
-// zero time while it is up.
-func (m *monitor) since() (time.Time, string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.downSince, m.class
-}

@@ -44,7 +44,7 @@ func traced(t *testing.T, opts ...fx.Option) (*fxtest.App, *tracetest.SpanRecord
 func value(s sdktrace.ReadOnlySpan, key string) string {
 	for _, a := range s.Attributes() {
 		if string(a.Key) == key {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""
@@ -121,11 +121,11 @@ func hides(t *testing.T, recorder *tracetest.SpanRecorder) {
 	for _, s := range recorder.Ended() {
 		texts := []string{s.Name(), s.Status().Description}
 		for _, a := range s.Attributes() {
-			texts = append(texts, a.Value.Emit())
+			texts = append(texts, a.Value.String())
 		}
 		for _, e := range s.Events() {
 			for _, a := range e.Attributes {
-				texts = append(texts, a.Value.Emit())
+				texts = append(texts, a.Value.String())
 			}
 		}
 		for _, text := range texts {

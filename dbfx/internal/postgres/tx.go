@@ -80,6 +80,7 @@ func (c *conn) farewell() error {
 		case !c.socket.known() || !c.socket.pending():
 			return nil
 		}
+		//lint:ignore SA1019 it reads what has come and sends nothing, as Ping would
 		if err := pg.CheckConn(); err != nil {
 			c.note(err)
 			return err
