@@ -42,6 +42,10 @@ test-matrix: ## Run the tests on several versions of PostgreSQL; wants npm, and 
 cluster: ## Break a Patroni cluster under load and judge the data; wants patroni, etcd, haproxy, pgbouncer, pgpool2
 	go run ./cluster
 
+.PHONY: browser
+browser: ## Open the status page in a real browser; wants chromium
+	cd dbfx/status/browsertest && go test -timeout 15m ./...
+
 .PHONY: check
 check: verify test ## All that CI checks: format, vet, lint, build, tests with examples
 
@@ -54,6 +58,7 @@ verify: ## Format, vet, lint and build, without the tests
 	go vet ./...
 	cd interop && CGO_ENABLED=0 go vet ./...
 	cd bench && go vet ./...
+	cd dbfx/status/browsertest && go vet ./...
 	$(MAKE) lint
 
 .PHONY: lint
