@@ -21,7 +21,7 @@ import (
 const watchdog = `
 trap '' INT TERM HUP
 read line
-for f in "$1"/pid/*; do kill -KILL -- -$(cat "$f") 2>/dev/null; done
+for f in "$1"/pid/*; do kill -KILL "-$(cat "$f")" 2>/dev/null; done
 for f in "$1"/*/data/postmaster.pid; do kill -QUIT $(head -n 1 "$f") 2>/dev/null; done
 sleep 0.5
 for f in "$1"/*/data/postmaster.pid; do kill -KILL $(head -n 1 "$f") 2>/dev/null; done
@@ -112,12 +112,14 @@ func (d *directory) run(name string, env []string, program string, args ...strin
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := os.WriteFile(filepath.Join(d.path, "pid", name), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+	pid := filepath.Join(d.path, "pid", name)
+	if err := os.WriteFile(pid, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
 		return nil, err
 	}
 	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait()
+		_ = os.Remove(pid) // the number may soon be another program's
 		close(p.done)
 	}()
 	return p, nil
