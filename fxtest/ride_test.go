@@ -391,3 +391,34 @@ func TestRide_ObserversCountTheTimeOnce(t *testing.T) {
 		t.Errorf("got %q\nwant %s", got, want)
 	}
 }
+
+// A statement whose own context has ended was not sent: no connection was lost, and
+// fn is not run again for it.
+func TestPostgres_AStatementAfterTheEndOfItsContextSaysSo(t *testing.T) {
+	t.Parallel()
+	app, direct, _ := tallyApp(t)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, statement := range map[string]func(tx *dbfx.Session) error{
+		"Exec": func(tx *dbfx.Session) error {
+			_, err := tx.ExecContext(over, "insert into kv values ('a', 1)")
+			return err
+		},
+		"Args": func(tx *dbfx.Session) error {
+			_, err := tx.ExecContext(over, "insert into kv values ($1, 1)", "a")
+			return err
+		},
+		"Query":   func(tx *dbfx.Session) error { return tx.QueryRowContext(over, "select 1").Scan(new(int)) },
+		"Prepare": func(tx *dbfx.Session) error { _, err := tx.PrepareContext(over, "select 1"); return err },
+	} {
+		runs := 0
+		err := app.Sessions.Run(t.Context(), func(_ context.Context, tx *dbfx.Session) error {
+			runs++
+			return statement(tx)
+		}, dbfx.Idempotent(), dbfx.Retry(dbfx.RetryPolicy{MaxAttempts: 3}))
+		if !errors.Is(err, context.Canceled) || runs != 1 {
+			t.Errorf("%s: got %v, fn ran %d times", name, err, runs)
+		}
+	}
+	wantCount(t, direct, "a", 0)
+}

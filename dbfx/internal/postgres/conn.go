@@ -72,6 +72,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if c.repeats(err) {
 		result, err = c.stdConn.ExecContext(ctx, query, args)
 	}
+	err = c.ended(ctx, err)
 	if open && errors.Is(err, driver.ErrBadConn) && (len(args) == 0 || c.plain) {
 		err = engine.ErrLostReply
 	}
@@ -139,6 +140,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if c.repeats(err) {
 		raw, err = c.stdConn.QueryContext(ctx, query, args)
 	}
+	err = c.ended(ctx, err)
 	if open && errors.Is(err, driver.ErrBadConn) && c.plain {
 		err = engine.ErrLostReply
 	}
@@ -157,7 +159,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	for c.again(ctx, &err) {
 		raw, err = c.stdConn.PrepareContext(ctx, query)
 	}
-	err = c.unsent(err)
+	err = c.unsent(c.ended(ctx, err))
 	c.note(err)
 	if err != nil {
 		return nil, err

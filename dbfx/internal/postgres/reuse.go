@@ -144,6 +144,15 @@ var (
 	errConnLost = errors.New("the connection to the server was lost before the statement was sent")
 )
 
+// ended returns the end of ctx where pgx calls the connection bad for it: pgx looks
+// at ctx before it sends anything, and the connection is open still.
+func (c *conn) ended(ctx context.Context, err error) error {
+	if errors.Is(err, driver.ErrBadConn) && ctx.Err() != nil && !c.stdConn.Conn().IsClosed() {
+		return ctx.Err()
+	}
+	return err
+}
+
 // unsent is replaceable for a statement: driver.ErrBadConn says that it was not
 // sent.
 func (c *conn) unsent(err error) error {

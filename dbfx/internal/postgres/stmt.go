@@ -33,6 +33,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	if s.again(ctx, err) {
 		result, err = s.Stmt.ExecContext(ctx, args)
 	}
+	err = s.conn.ended(ctx, err)
 	if result == nil {
 		result = driver.RowsAffected(0)
 	}
@@ -59,7 +60,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	if s.again(ctx, err) {
 		raw, err = s.Stmt.QueryContext(ctx, args)
 	}
-	return s.conn.rows(ctx, call, s.query, args, start, raw, err)
+	return s.conn.rows(ctx, call, s.query, args, start, raw, s.conn.ended(ctx, err))
 }
 
 func (s *stmt) exec(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
