@@ -51,8 +51,14 @@ type sessions struct {
 	events   *prometheus.CounterVec
 
 	mu     sync.RWMutex
-	series map[key]prometheus.Observer // what With would look up each time
+	series map[key]series // what With would look up each time
 	names  map[string]bool
+}
+
+// series are those of one name, mode and outcome.
+type series struct {
+	duration prometheus.Observer
+	attempts prometheus.Counter
 }
 
 type key struct {
@@ -96,7 +102,7 @@ func newSessions() *sessions {
 			Name: "dbfx_events_total",
 			Help: "What happened to the database, by kind: down, up, saturated and so on, one a state and not one a request.",
 		}, []string{"event"}),
-		series: map[key]prometheus.Observer{},
+		series: map[key]series{},
 		names:  map[string]bool{},
 	}
 }
@@ -116,41 +122,41 @@ func (m *Metrics) ObserveEvent(_ context.Context, e dbfx.Event) {
 // ObserveSession implements dbfx.Observer. An observation carries the trace that
 // it belongs to, where there is one that is sampled, as an exemplar.
 func (m *Metrics) ObserveSession(ctx context.Context, e dbfx.SessionEvent) {
-	s := m.of(e.Database)
-	series, attempts := s.find(e)
-	attempts.Add(float64(e.Attempts))
+	found := m.of(e.Database).find(e)
+	found.attempts.Add(float64(e.Attempts))
 	span := trace.SpanContextFromContext(ctx)
-	if with, ok := series.(prometheus.ExemplarObserver); ok && span.IsSampled() {
+	if with, ok := found.duration.(prometheus.ExemplarObserver); ok && span.IsSampled() {
 		with.ObserveWithExemplar(e.Duration.Seconds(), prometheus.Labels{"trace_id": span.TraceID().String()})
 		return
 	}
-	series.Observe(e.Duration.Seconds())
+	found.duration.Observe(e.Duration.Seconds())
 }
 
 // find returns the series of a session.
-func (s *sessions) find(e dbfx.SessionEvent) (prometheus.Observer, prometheus.Counter) {
+func (s *sessions) find(e dbfx.SessionEvent) series {
+	k := key{e.Name, e.ReadOnly, e.Outcome}
+	s.mu.RLock()
+	found, ok := s.series[k]
+	s.mu.RUnlock()
+	if ok {
+		return found
+	}
 	mode := "run"
 	if e.ReadOnly {
 		mode = "view"
 	}
-	k := key{e.Name, e.ReadOnly, e.Outcome}
-	s.mu.RLock()
-	series := s.series[k]
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	name := s.label(e.Name)
-	s.mu.RUnlock()
-	if series == nil {
-		s.mu.Lock()
-		if name = s.label(e.Name); name == "" {
-			name = e.Name
-			s.names[name] = true
-		}
-		series = s.duration.WithLabelValues(name, mode, string(e.Outcome))
-		if name != other {
-			s.series[k] = series
-		}
-		s.mu.Unlock()
+	if name == "" {
+		name = e.Name
+		s.names[name] = true
 	}
-	return series, s.attempts.WithLabelValues(name, mode)
+	found = series{s.duration.WithLabelValues(name, mode, string(e.Outcome)), s.attempts.WithLabelValues(name, mode)}
+	if name != other {
+		s.series[k] = found
+	}
+	return found
 }
 
 // label is what stands for a session's name, "" for a new one that there is

@@ -15,7 +15,8 @@ import (
 type tally struct {
 	mu         sync.Mutex
 	sessions   map[sessionKey]*Name
-	statements map[string]*Statement
+	statements map[string]*Statement // by the shape
+	texts      map[string]*Statement // by the text, for those that come again
 }
 
 type sessionKey struct {
@@ -28,17 +29,18 @@ type sessionKey struct {
 const (
 	keptNames  = 200
 	keptShapes = 300
-	otherName  = "other"
+	keptTexts  = 1000
+	// longestText is how long a text may be to be found again without a look at it.
+	longestText = 4 << 10
+	otherName   = "other"
 )
 
 func newTally() *tally {
-	return &tally{sessions: map[sessionKey]*Name{}, statements: map[string]*Statement{}}
+	return &tally{sessions: map[sessionKey]*Name{}, statements: map[string]*Statement{}, texts: map[string]*Statement{}}
 }
 
 // observer is the Page as dbfx tells it: it is made before the databases.
 type observer struct {
-	shapes, summaries sqltext.Cache
-
 	mu      sync.RWMutex
 	tallies map[string]*tally // by the name given to Named
 }
@@ -46,9 +48,7 @@ type observer struct {
 var _ dbfx.Observer = (*observer)(nil)
 
 func newObserver() *observer {
-	return &observer{
-		shapes: sqltext.Cache{Of: sqltext.Shape}, summaries: sqltext.Cache{Of: sqltext.Summary}, tallies: map[string]*tally{},
-	}
+	return &observer{tallies: map[string]*tally{}}
 }
 
 // of returns the tally of a database.
@@ -74,18 +74,10 @@ func (o *observer) ObserveStatement(_ context.Context, e dbfx.StatementEvent) {
 	if strings.HasPrefix(e.SQL, "BEGIN") || e.SQL == "ROLLBACK" {
 		return
 	}
-	shape := o.shapes.Get(e.SQL)
 	t := o.of(e.Database)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.statements[shape]
-	if s == nil {
-		if len(t.statements) >= keptShapes {
-			t.dropLeast()
-		}
-		s = &Statement{Shape: shape, Name: o.summaries.Get(e.SQL)}
-		t.statements[shape] = s
-	}
+	s := t.statement(e.SQL)
 	s.Count++
 	s.total += e.Duration
 	s.Longest = max(s.Longest, e.Duration.Seconds())
@@ -98,7 +90,28 @@ func (o *observer) ObserveStatement(_ context.Context, e dbfx.StatementEvent) {
 	}
 }
 
+// statement finds the row of a text.
+func (t *tally) statement(sql string) *Statement {
+	if s := t.texts[sql]; s != nil {
+		return s
+	}
+	shape := sqltext.Shape(sql)
+	s := t.statements[shape]
+	if s == nil {
+		if len(t.statements) >= keptShapes {
+			t.dropLeast()
+		}
+		s = &Statement{Shape: shape, Name: sqltext.Summary(sql)}
+		t.statements[shape] = s
+	}
+	if len(t.texts) < keptTexts && len(sql) <= longestText {
+		t.texts[sql] = s
+	}
+	return s
+}
+
 func (t *tally) dropLeast() {
+	clear(t.texts) // some may point to it
 	var least string
 	for shape, s := range t.statements {
 		if least == "" || s.total < t.statements[least].total {
