@@ -4,6 +4,7 @@
 //	app [-env FILE] config     print the settings and where each came from
 //	app [-env FILE] check      open the databases and exit with their health
 //	app [-env FILE] migrate    bring both schemas up to date, and exit
+//	app [-env FILE] db …       the database's own commands: url, shell, migrate status, …
 //	app [-env FILE] ready      ask the server at HTTP_ADDR whether it is ready
 //
 // It exits with 2 when the settings are wrong, and 1 when something fails.
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/dbfx/cli"
 	"github.com/sergas/dbkit/dbfx/migrate"
 	"github.com/sergas/dbkit/example/app/web"
 )
@@ -37,7 +39,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("app", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: app [-env FILE] [serve | config | check | migrate | ready]")
+		fmt.Fprintln(stderr, "usage: app [-env FILE] [serve | config | check | migrate | db … | ready]")
 		flags.PrintDefaults()
 	}
 	envFile := flags.String("env", "", "file of NAME=value lines to add to the environment (default .env, if there is one)")
@@ -52,6 +54,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch flags.Arg(0) {
 	case "config":
 		return printConfig(stdout, stderr, fromFile)
+	case "db":
+		commands := cli.App{Name: "app db", Migrations: files(""), Sources: fromFile, Stdout: stdout, Stderr: stderr}
+		return commands.Run(context.Background(), flags.Args()[1:])
 	case "ready":
 		return ready(stdout, stderr)
 	}

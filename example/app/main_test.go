@@ -285,6 +285,8 @@ func TestCommands(t *testing.T) {
 		"ConfigFile":   {[]string{"POOL_SIZE=3"}, "POOL_SIZE=4\nMAX_OVERFLOW=5\n", []string{"config"}, 0, []string{"POOL_SIZE 3 environment", "MAX_OVERFLOW 5 .env"}},
 		"Check":        {nil, "", []string{"check"}, 0, []string{"tokens: pass, sqlite", "audit: pass, sqlite"}},
 		"Migrate":      {nil, "", []string{"migrate"}, 0, []string{"tokens: up to date", "audit: up to date"}},
+		"DBStatus":     {nil, "", []string{"db", "migrate", "status"}, 3, []string{"2 pending", "001_tokens.sql"}},
+		"DBURL":        {[]string{"DATABASE_URL=postgresql://u:hunter2@h/d"}, "", []string{"db", "url"}, 0, []string{"postgres://u:***@h/d"}},
 		"MigrateFirst": {[]string{"MIGRATIONS=check"}, "", []string{"serve"}, 1, []string{"pending"}},
 		"NotReady":     {[]string{"HTTP_ADDR=127.0.0.1:1"}, "", []string{"ready"}, 1, []string{"refused"}},
 		"CheckDown":    {[]string{"DATABASE_URL=postgresql://u:hunter2@127.0.0.1:1/d", "START_TIMEOUT=0.2"}, "", []string{"check"}, 1, []string{"refused"}},
