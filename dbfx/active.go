@@ -97,9 +97,9 @@ func (a *active) remove(w *work) {
 	}
 }
 
-// enter says how far the attempt tx of w is; nil is none. Who waits for a
-// connection is woken by Close, and who was cut gets its context cancelled here if
-// it had none at that time.
+// enter says how far the attempt tx of w is; nil is none. It cancels the attempt's
+// context where Close has begun and the attempt would wait for a connection, and
+// where Close has cut the work between two attempts.
 func (a *active) enter(w *work, tx *transaction, p phase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
