@@ -87,7 +87,7 @@ func (tx *transaction) end(limit time.Duration, act func(ctx context.Context) er
 }
 
 // use keeps the connection from going back until used is called, and reports
-// whether it is still there. Whoever may run beside the end of fn needs it: a
+// whether it is still there. Code that may run beside the end of fn needs it: a
 // sql.Conn that is used while it is closed panics, and a statement between Unbind
 // and the close would run outside of the transaction. It must not be nested.
 func (tx *transaction) use() bool {

@@ -204,7 +204,7 @@ func TestConfig_NoPrinterShowsASecret(t *testing.T) {
 }
 
 // The example and the documentation name every variable, with its default, and
-// none that nothing reads. What follows the last heading is the example app's.
+// none that nothing reads. The variables below the last heading are the example app's.
 func TestSettings_AreAllDocumentedWithTheirDefaults(t *testing.T) {
 	t.Parallel()
 	files := []struct {

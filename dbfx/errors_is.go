@@ -113,7 +113,7 @@ func isClosed(err error) bool {
 	return errors.Is(err, ErrClosed) || strings.Contains(err.Error(), "sql: database is closed")
 }
 
-// classify asks both engines: an error tells whose it is. What both understand
+// classify asks both engines: an error tells whose it is. An error that both understand
 // alike (a deadline, a lost connection) is PostgreSQL's, which knows more of it.
 func classify(err error) engine.Fault {
 	if err == nil {

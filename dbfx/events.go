@@ -18,7 +18,7 @@ type Event struct {
 	Kind     EventKind
 	Text     string // what happened, in words, without a value or a secret
 
-	// What belongs to the kind; zero where it does not.
+	// The fields below are zero where they do not belong to the kind.
 	Class     string        // of the error
 	Session   string        // the name of the session
 	Caller    string        // where it was begun
