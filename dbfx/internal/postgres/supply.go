@@ -20,7 +20,8 @@ const (
 // with deadlines below CONNECT_TIMEOUT no request would ever see the end of a dial
 // whose first host is frozen. A request gets what comes first: a dial that ends,
 // whoever started it, a connection that came too late for another request, or one
-// that goes back while the request waits.
+// that goes back while the request waits. Only a dial that began before the request
+// cannot fail it: what it met may be over.
 //
 // database/sql counts a request as an open connection, and a dial goes on only
 // when its request has left. Dials and late connections are used up before
@@ -38,8 +39,9 @@ type supply struct {
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
-	waiting []chan grant
+	waiting []*request
 	flying  int // dials
+	begun   int // dials, ever
 	alive   int // connections
 	late    []lateConn
 	sweep   *time.Timer
@@ -50,10 +52,17 @@ type supply struct {
 	probe     *time.Timer
 }
 
+// request waits for a connection.
+type request struct {
+	granted chan grant
+	begun   int // dials, when it came
+}
+
 // grant is what a request gets.
 type grant struct {
 	conn *conn
 	err  error
+	dial int // the number of the dial that it is from, 0 for none
 }
 
 type lateConn struct {
@@ -72,12 +81,12 @@ func newSupply(keep int, open func(context.Context) (*conn, error)) *supply {
 // take returns a connection, or ctx's end with what is known of the reason.
 func (s *supply) take(ctx context.Context) (*conn, error) {
 	for {
-		c, request, err := s.ask()
+		c, r, err := s.ask()
 		if err != nil {
 			return nil, err
 		}
 		if c == nil {
-			return s.await(ctx, request)
+			return s.await(ctx, r)
 		}
 		if c.ResetSession(ctx) == nil { // it has waited, as an idle one has
 			return c, nil
@@ -90,7 +99,7 @@ func (s *supply) take(ctx context.Context) (*conn, error) {
 }
 
 // ask returns a late connection, or joins the requests that wait.
-func (s *supply) ask() (*conn, chan grant, error) {
+func (s *supply) ask() (*conn, *request, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -104,28 +113,36 @@ func (s *supply) ask() (*conn, chan grant, error) {
 	if s.refused != nil && s.idle.Load() > 0 {
 		return nil, nil, &growthError{s.refused}
 	}
-	request := make(chan grant, 1)
-	s.waiting = append(s.waiting, request)
+	r := &request{granted: make(chan grant, 1), begun: s.begun}
+	s.waiting = append(s.waiting, r)
 	s.wanted.Add(1)
 	s.feed()
-	return nil, request, nil
+	return nil, r, nil
 }
 
-func (s *supply) await(ctx context.Context, request chan grant) (*conn, error) {
+func (s *supply) await(ctx context.Context, r *request) (*conn, error) {
 	start := time.Now()
 	select {
-	case g := <-request:
-		return g.conn, g.err
+	case g := <-r.granted:
+		return r.accept(g)
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.Index(s.waiting, request); i >= 0 {
+	if i := slices.Index(s.waiting, r); i >= 0 {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 		s.wanted.Add(-1)
 		return nil, &waitError{ctx: ctx.Err(), waited: time.Since(start), last: s.last}
 	}
-	g := <-request // database/sql takes it into the pool, whether ctx has ended or not
+	return r.accept(<-r.granted) // database/sql takes it into the pool, whether ctx has ended or not
+}
+
+// accept returns what g holds. A connection that another request's dial had reached
+// before may have died since, as an idle one may.
+func (r *request) accept(g grant) (*conn, error) {
+	if g.conn != nil && g.dial > 0 && g.dial <= r.begun {
+		g.conn.reused = true
+	}
 	return g.conn, g.err
 }
 
@@ -146,7 +163,9 @@ func (s *supply) feed() {
 		}
 	}
 	for ; s.flying < most; s.flying++ {
-		s.work.Go(s.dial)
+		s.begun++
+		number := s.begun
+		s.work.Go(func() { s.dial(number) })
 	}
 }
 
@@ -163,7 +182,7 @@ func (s *supply) later(pause time.Duration) {
 }
 
 // dial opens one connection for whoever waits first when it has ended.
-func (s *supply) dial() {
+func (s *supply) dial(number int) {
 	c, err := s.open(s.life)
 	s.mu.Lock()
 	s.flying--
@@ -173,13 +192,13 @@ func (s *supply) dial() {
 		s.alive++
 	}
 	switch {
-	case err == nil && s.give(c):
+	case err == nil && s.give(grant{conn: c, dial: number}):
 		c = nil
 	case err != nil && isFull(err) && s.alive > 0:
 		s.refuse(err)
 	case err != nil:
 		s.refused = nil
-		s.answer(grant{err: err})
+		s.fail(number, err)
 	}
 	s.feed()
 	s.mu.Unlock()
@@ -204,19 +223,29 @@ func (s *supply) answer(g grant) bool {
 	if len(s.waiting) == 0 {
 		return false
 	}
-	s.waiting[0] <- g
+	s.waiting[0].granted <- g
 	s.waiting = slices.Delete(s.waiting, 0, 1)
 	s.wanted.Add(-1)
 	return true
 }
 
-// give passes c on, or keeps it for the next request. It reports false for a
-// connection that no one can have. The caller holds the lock.
-func (s *supply) give(c *conn) bool {
+// fail tells the request that has waited longest why a dial failed. It is not for
+// one that came when the dial had begun: that one has a dial of its own yet. The
+// caller holds the lock.
+func (s *supply) fail(number int, err error) {
+	if len(s.waiting) > 0 && s.waiting[0].begun < number {
+		s.answer(grant{err: err})
+	}
+}
+
+// give passes on the connection in g, or keeps it for the next request. It reports
+// false for one that no one can have. The caller holds the lock.
+func (s *supply) give(g grant) bool {
 	if s.closed {
 		return false
 	}
-	if s.answer(grant{conn: c}) {
+	c := g.conn
+	if s.answer(g) {
 		return true
 	}
 	if len(s.late) >= s.keep {
@@ -258,7 +287,7 @@ func (s *supply) drop() {
 func (s *supply) handOver(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.give(c)
+	return s.give(grant{conn: c})
 }
 
 // gone says that a connection is closed: a server without a place has one again.

@@ -1,0 +1,79 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A request that comes while another one's dial is under way gets its connection,
+// but not its failure: it has not tried yet.
+func TestSupply_ADialThatBeganBeforeTheRequestDoesNotFailIt(t *testing.T) {
+	t.Parallel()
+	cut := errors.New("cut")
+	for name, answer := range map[string]error{"the dial fails": cut, "the dial succeeds": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var dials atomic.Int32
+				s := newSupply(1, func(context.Context) (*conn, error) {
+					if dials.Add(1) == 1 {
+						time.Sleep(time.Second)
+						if answer != nil {
+							return nil, answer
+						}
+					}
+					return &conn{}, nil
+				})
+				early, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				defer cancel()
+				if _, err := s.take(early); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("the request that started the dial: got %v", err)
+				}
+				c, err := s.take(t.Context())
+				if err != nil {
+					t.Fatalf("the request that came later: %v", err)
+				}
+				if old := answer == nil; c.reused != old || old != (dials.Load() == 1) {
+					t.Errorf("reused is %t after %d dials", c.reused, dials.Load())
+				}
+				s.close()
+			})
+		})
+	}
+}
+
+// Each request that finds no server is told so by one dial that it has seen begin.
+func TestSupply_EveryRequestIsToldOfADialOfItsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		down := errors.New("down")
+		var dials atomic.Int32
+		s := newSupply(1, func(context.Context) (*conn, error) {
+			time.Sleep(time.Second)
+			dials.Add(1)
+			return nil, down
+		})
+		ended := make(chan error)
+		for i := range 3 {
+			go func() {
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+				_, err := s.take(t.Context())
+				ended <- err
+			}()
+		}
+		for range 3 {
+			if err := <-ended; !errors.Is(err, down) {
+				t.Errorf("got %v", err)
+			}
+		}
+		synctest.Wait()
+		if n := dials.Load(); n > 6 {
+			t.Errorf("%d dials for three requests", n)
+		}
+		s.close()
+	})
+}
