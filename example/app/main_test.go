@@ -271,6 +271,33 @@ func TestServe_StopsUnderLoadAndLosesNothing(t *testing.T) {
 	}
 }
 
+func TestServe_ASignalEndsAStartThatWaits(t *testing.T) {
+	t.Parallel()
+	env := []string{"DATABASE_URL=postgresql://u@127.0.0.1:1/d", "START_TIMEOUT=1h"}
+	cmd := command(t.Context(), t.TempDir(), env, "serve")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() && !strings.Contains(lines.Text(), "refused") { // the first try
+		continue
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	logs := &safeBuffer{}
+	for lines.Scan() {
+		logs.add(lines.Text())
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailure {
+		t.Errorf("got %v, want exit code %d\n%s", err, exitFailure, logs)
+	}
+}
+
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

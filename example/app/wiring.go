@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"embed"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -96,8 +99,33 @@ func serve(stderr io.Writer) int {
 		}),
 		fx.StopTimeout(stopTimeout),
 	)
-	app.Run() // exits with 1 by itself when the start or the stop fails
-	return 0
+	return untilSignal(app)
+}
+
+// untilSignal runs app as its Run does, and listens for signals before the start:
+// Run does after it, so that a SIGTERM that comes as soon as the service answers
+// would kill it with its requests. One during the start ends that.
+func untilSignal(app *fx.App) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	starting, cancel := context.WithTimeout(ctx, app.StartTimeout())
+	defer cancel()
+	if err := app.Start(starting); err != nil {
+		return exitFailure
+	}
+	code := 0
+	select {
+	case <-ctx.Done():
+	case shutdown := <-app.Wait():
+		code = shutdown.ExitCode
+	}
+	stop() // a second signal ends the program at once
+	stopping, cancel := context.WithTimeout(context.Background(), app.StopTimeout())
+	defer cancel()
+	if err := app.Stop(stopping); err != nil {
+		return exitFailure
+	}
+	return code
 }
 
 // fromThisMachine keeps the status page, which shows SQL, from the service's
