@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	nospans "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/dbfx/metrics"
@@ -25,16 +27,23 @@ func (noExport) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { re
 func (noExport) Shutdown(context.Context) error                             { return nil }
 
 // BenchmarkOverhead compares a session of two statements with observers to one
-// without any, the slow log off: batches of both by turns, so that the machine's
-// noise is the same for all. It reports the ratios of the medians; "again" is none
-// a second time, and says how far to trust them.
+// without any, the slow log off: short batches of each by turns, so that the
+// machine's noise is the same for all. It reports the medians of the ratios of one
+// turn; "again" is none a second time, and says how far to trust them.
 func BenchmarkOverhead(b *testing.B) {
 	for name, cfg := range map[string]func(testing.TB) dbfx.Config{"sqlite": fxtest.SQLite, "postgresql": fxtest.Postgres} {
 		b.Run(name, func(b *testing.B) { overhead(b, cfg(b)) })
 	}
 }
 
-func overhead(b *testing.B, cfg dbfx.Config) {
+// variant is a database that is observed in one way.
+type variant struct {
+	name string
+	db   *dbfx.Database
+}
+
+func variants(b *testing.B, cfg dbfx.Config) []variant {
+	b.Helper()
 	open := func(slow time.Duration, observers ...dbfx.Observer) *dbfx.Database {
 		own := cfg
 		own.SQLSlowThreshold = slow
@@ -49,20 +58,33 @@ func overhead(b *testing.B, cfg dbfx.Config) {
 		b.Cleanup(func() { _ = db.Close(context.Background()) })
 		return db
 	}
+	list := []variant{{"none", open(0)}, {"again", open(0)}, {"slow-log", open(time.Second)}}
+
 	counted := metrics.New()
-	withMetrics := open(time.Second, counted)
-	if _, err := counted.Register(prometheus.NewRegistry(), withMetrics); err != nil {
+	list = append(list, variant{"metrics", open(0, counted)})
+	if _, err := counted.Register(prometheus.NewRegistry(), list[len(list)-1].db); err != nil {
 		b.Fatal(err)
 	}
-	spans := sdktrace.NewTracerProvider(sdktrace.WithBatcher(noExport{}))
-	b.Cleanup(func() { _ = spans.Shutdown(context.Background()) })
-	tracer, err := tracing.New(tracing.Options{Tracers: spans})
-	if err != nil {
-		b.Fatal(err)
+	batcher := sdktrace.NewTracerProvider(sdktrace.WithBatcher(noExport{}))
+	b.Cleanup(func() { _ = batcher.Shutdown(context.Background()) })
+	for _, provider := range []struct {
+		name string
+		trace.TracerProvider
+	}{
+		{"spans-noop", nospans.NewTracerProvider()},
+		{"spans-never", sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample()))},
+		{"spans-always", sdktrace.NewTracerProvider()},
+		{"spans-batched", batcher},
+	} {
+		tracer, err := tracing.New(tracing.Options{Tracers: provider})
+		if err != nil {
+			b.Fatal(err)
+		}
+		list = append(list, variant{provider.name, open(0, tracer)})
 	}
 	page := status.New(status.Options{})
-	withPage := open(time.Second, page.Observer())
-	page.Watch(withPage)
+	list = append(list, variant{"page", open(0, page.Observer())})
+	page.Watch(list[len(list)-1].db)
 	b.Cleanup(page.Close)
 	stop := make(chan struct{})
 	b.Cleanup(func() { close(stop) })
@@ -76,32 +98,55 @@ func overhead(b *testing.B, cfg dbfx.Config) {
 			}
 		}
 	}()
-	variants := []struct {
-		name string
-		db   *dbfx.Database
-	}{
-		{"none", open(0)}, {"again", open(0)}, {"slow-log", open(time.Second)}, {"metrics", withMetrics},
-		{"tracing", open(time.Second, tracer)}, {"page", withPage},
-	}
-	batches := make([][]time.Duration, len(variants))
-	for b.Loop() {
-		for i, v := range variants {
+	return list
+}
+
+func overhead(b *testing.B, cfg dbfx.Config) {
+	const batch = 5
+	list := variants(b, cfg)
+	ratios, took := make([][]float64, len(list)), make([]time.Duration, len(list))
+	var none []float64
+	for turn := 0; b.Loop(); turn++ {
+		for i := range list {
+			i = (i + turn) % len(list) // no one is always first
 			start := time.Now()
-			for range 20 {
-				if err := v.db.Sessions().View(b.Context(), twoStatements, dbfx.Name("bench")); err != nil {
+			for range batch {
+				if err := list[i].db.Sessions().View(b.Context(), twoStatements, dbfx.Name("bench")); err != nil {
 					b.Fatal(err)
 				}
 			}
-			batches[i] = append(batches[i], time.Since(start))
+			took[i] = time.Since(start)
+		}
+		none = append(none, float64(took[0])/batch)
+		for i := range list {
+			ratios[i] = append(ratios[i], float64(took[i])/float64(took[0]))
 		}
 	}
-	median := func(list []time.Duration) float64 {
+	median := func(list []float64) float64 {
 		slices.Sort(list)
-		return float64(list[len(list)/2])
+		return list[len(list)/2]
 	}
-	none := median(batches[0])
-	for i, v := range variants[1:] {
-		b.ReportMetric(median(batches[i+1])/none, v.name+"/none")
+	b.ReportMetric(median(none), "ns/session")
+	for i, v := range list[1:] {
+		b.ReportMetric(median(ratios[i+1]), v.name+"/none")
+	}
+}
+
+// BenchmarkObserved is one observed session, for profiles and allocations.
+func BenchmarkObserved(b *testing.B) {
+	for name, cfg := range map[string]func(testing.TB) dbfx.Config{"sqlite": fxtest.SQLite, "postgresql": fxtest.Postgres} {
+		b.Run(name, func(b *testing.B) {
+			for _, v := range variants(b, cfg(b)) {
+				b.Run(v.name, func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						if err := v.db.Sessions().View(b.Context(), twoStatements, dbfx.Name("bench")); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+		})
 	}
 }
 

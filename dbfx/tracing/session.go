@@ -22,30 +22,75 @@ const (
 	sessionRole     = attribute.Key("dbfx.session.role")
 )
 
+// session is what is the same of all sessions of a name.
+type session struct {
+	name string
+	span trace.SpanStartOption // its attributes
+}
+
+// session describes the sessions of a name.
+func (d *database) session(mode, name string) *session {
+	attrs := append(d.attrs[:len(d.attrs):len(d.attrs)], sessionMode.String(mode))
+	if name == "" {
+		return &session{"dbfx." + mode, trace.WithAttributes(attrs...)}
+	}
+	return &session{name, trace.WithAttributes(append(attrs, sessionName.String(name))...)}
+}
+
+// spanKey is where the context of a session has its span. The innermost span of a
+// context may be another's.
+type spanKey struct{ t *Tracer }
+
+// own is the span of the session that ctx belongs to, nil where it has none.
+func (t *Tracer) own(ctx context.Context) trace.Span {
+	span, _ := ctx.Value(spanKey{t}).(trace.Span)
+	return span
+}
+
+// dropped reports whether a sampler of this process has decided against the trace
+// that goes on below span.
+func dropped(span trace.Span) bool {
+	at := span.SpanContext()
+	return at.IsValid() && !at.IsRemote() && !span.IsRecording()
+}
+
+// recordsIn reports whether statements under ctx have spans: those of a session
+// where it has one, others where what they stand in has not been dropped.
+func (t *Tracer) recordsIn(ctx context.Context) bool {
+	if t.tracer == nil {
+		return false
+	}
+	if span := t.own(ctx); span != nil {
+		return span.IsRecording()
+	}
+	return !dropped(trace.SpanFromContext(ctx))
+}
+
 // StartSession implements dbfx.SessionTracer.
 func (t *Tracer) StartSession(ctx context.Context, e dbfx.SessionEvent) context.Context {
 	if t.tracer == nil {
 		return ctx
 	}
-	mode, name := "run", e.Name
+	if dropped(trace.SpanFromContext(ctx)) {
+		if t.own(ctx) != nil { // of a session of another database, around this one
+			ctx = context.WithValue(ctx, spanKey{t}, nil)
+		}
+		return ctx
+	}
+	d := t.of(e.Database)
+	sessions := &d.runs
 	if e.ReadOnly {
-		mode = "view"
+		sessions = &d.views
 	}
-	if name == "" {
-		name = "dbfx." + mode
-	}
-	attrs := append(t.attributes(e.Database, 2), sessionMode.String(mode))
-	if e.Name != "" {
-		attrs = append(attrs, sessionName.String(e.Name))
-	}
-	ctx, _ = t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindInternal), trace.WithTimestamp(e.Start), trace.WithAttributes(attrs...))
-	return ctx
+	s := sessions.Get(e.Name)
+	ctx, span := t.tracer.Start(ctx, s.name, internalSpan, s.span, trace.WithTimestamp(e.Start))
+	return context.WithValue(ctx, spanKey{t}, span)
 }
 
 // ObserveStep implements dbfx.SessionTracer.
 func (t *Tracer) ObserveStep(ctx context.Context, s dbfx.SessionStep) {
-	span := trace.SpanFromContext(ctx)
-	if t.tracer == nil || !span.IsRecording() {
+	span := t.own(ctx)
+	if span == nil || !span.IsRecording() {
 		return
 	}
 	attrs := make([]attribute.KeyValue, 0, 4)
@@ -61,26 +106,28 @@ func (t *Tracer) ObserveStep(ctx context.Context, s dbfx.SessionStep) {
 
 // ObserveSession implements dbfx.Observer.
 func (t *Tracer) ObserveSession(ctx context.Context, e dbfx.SessionEvent) {
-	span := trace.SpanFromContext(ctx)
-	if t.tracer == nil || !span.IsRecording() {
+	span := t.own(ctx)
+	if span == nil || !span.IsRecording() {
 		return
 	}
-	span.SetAttributes(
+	attrs := make([]attribute.KeyValue, 0, 6)
+	attrs = append(attrs,
 		sessionOutcome.String(string(e.Outcome)), sessionAttempts.Int(e.Attempts), sessionWait.Float64(e.Wait.Seconds()),
 		sessionRows.Int64(e.Rows),
 	)
 	if e.Role != "" {
-		span.SetAttributes(sessionRole.String(string(e.Role)))
+		attrs = append(attrs, sessionRole.String(string(e.Role)))
 	}
 	if e.Class != "" {
-		span.SetAttributes(semconv.ErrorTypeKey.String(e.Class))
+		attrs = append(attrs, semconv.ErrorTypeKey.String(e.Class))
 		span.SetStatus(codes.Error, e.Class) // the text of an error may hold values
 	}
+	span.SetAttributes(attrs...)
 }
 
 // EndSession implements dbfx.SessionTracer: the span ends when Run returns.
 func (t *Tracer) EndSession(ctx context.Context) {
-	if t.tracer != nil {
-		trace.SpanFromContext(ctx).End()
+	if span := t.own(ctx); span != nil {
+		span.End()
 	}
 }

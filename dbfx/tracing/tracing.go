@@ -13,6 +13,10 @@
 // summary: sqlc's "-- name: X", else the operation and the table. BEGIN has none:
 // on PostgreSQL it rides with the first statement. Arguments are never shown, and
 // texts only with Options.QueryText, without the values that stand in them.
+//
+// What is not sampled costs next to nothing: below a span of this process that is
+// not recorded, a session and its statements make no spans, whatever the sampler
+// would say of them.
 package tracing
 
 import (
@@ -20,9 +24,11 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	nometrics "go.opentelemetry.io/otel/metric/noop"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/dbconv"
 	"go.opentelemetry.io/otel/trace"
+	nospans "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/dbfx/internal/sqltext"
@@ -48,10 +54,20 @@ type Tracer struct {
 	tracer   trace.Tracer // nil without spans
 	duration *dbconv.ClientOperationDuration
 
-	summaries, shapes sqltext.Cache
-
 	mu        sync.RWMutex
-	databases map[string][]attribute.KeyValue
+	databases map[string]*database // by the name given to Named
+}
+
+// database is what is the same in every span of a database.
+type database struct {
+	dialect     string
+	attrs       []attribute.KeyValue
+	queryText   bool
+	statements  sqltext.Cache[*statement]
+	runs, views sqltext.Cache[*session]
+
+	mu        sync.Mutex
+	summaries map[string]bool // that have a series
 }
 
 var (
@@ -64,15 +80,18 @@ var (
 var durationBounds = []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .005, .01, .05, .1, .5, 1, 5, 10}
 
 // New makes a Tracer. It is nil, which dbfx takes for no observer, where opt has
-// neither provider.
+// neither provider, or those of OpenTelemetry's packages noop, which record nothing.
 func New(opt Options) (dbfx.Observer, error) {
+	if _, ok := opt.Tracers.(nospans.TracerProvider); ok {
+		opt.Tracers = nil
+	}
+	if _, ok := opt.Meters.(nometrics.MeterProvider); ok {
+		opt.Meters = nil
+	}
 	if opt.Tracers == nil && opt.Meters == nil {
 		return nil, nil
 	}
-	t := &Tracer{
-		opt: opt, summaries: sqltext.Cache{Of: sqltext.Summary}, shapes: sqltext.Cache{Of: sqltext.Shape},
-		databases: map[string][]attribute.KeyValue{},
-	}
+	t := &Tracer{opt: opt, databases: map[string]*database{}}
 	if opt.Tracers != nil {
 		t.tracer = opt.Tracers.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
 	}
@@ -87,29 +106,30 @@ func New(opt Options) (dbfx.Observer, error) {
 	return t, nil
 }
 
-// ObserveDatabase implements dbfx.DatabaseObserver: what is the same in every span
-// of a database.
-func (t *Tracer) ObserveDatabase(d dbfx.DatabaseInfo) {
-	attrs := []attribute.KeyValue{semconv.DBSystemNameKey.String(string(d.Dialect))}
-	if d.Namespace != "" {
-		attrs = append(attrs, semconv.DBNamespace(d.Namespace))
+// ObserveDatabase implements dbfx.DatabaseObserver.
+func (t *Tracer) ObserveDatabase(info dbfx.DatabaseInfo) {
+	attrs := []attribute.KeyValue{semconv.DBSystemNameKey.String(string(info.Dialect))}
+	if info.Namespace != "" {
+		attrs = append(attrs, semconv.DBNamespace(info.Namespace))
 	}
-	if d.Host != "" {
-		attrs = append(attrs, semconv.ServerAddress(d.Host))
+	if info.Host != "" {
+		attrs = append(attrs, semconv.ServerAddress(info.Host))
 	}
-	if d.Port != 0 {
-		attrs = append(attrs, semconv.ServerPort(d.Port))
+	if info.Port != 0 {
+		attrs = append(attrs, semconv.ServerPort(info.Port))
 	}
+	d := &database{dialect: string(info.Dialect), attrs: attrs, queryText: t.opt.QueryText, summaries: map[string]bool{}}
+	d.statements.Of = d.statement
+	d.runs.Of = func(name string) *session { return d.session("run", name) }
+	d.views.Of = func(name string) *session { return d.session("view", name) }
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.databases[d.Name] = attrs
+	t.databases[info.Name] = d
 }
 
-// attributes are those of a database, with room for more. The result is the
-// caller's.
-func (t *Tracer) attributes(database string, more int) []attribute.KeyValue {
+// of returns a database, which dbfx has told before any of its events.
+func (t *Tracer) of(name string) *database {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	known := t.databases[database]
-	return append(make([]attribute.KeyValue, 0, len(known)+more), known...)
+	return t.databases[name]
 }

@@ -3,6 +3,7 @@ package tracing_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,11 +11,13 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
+	nometrics "go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	nospans "go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/fx"
 	"go.uber.org/goleak"
 
@@ -219,5 +222,113 @@ func TestModule_WithoutProvidersObservesNothing(t *testing.T) {
 		if o, ok := o.(*tracing.Tracer); ok {
 			t.Errorf("got %v", o)
 		}
+	}
+}
+
+// asked is a sampler that counts what it is asked, and drops it.
+type asked struct{ names *[]string }
+
+func (a asked) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	*a.names = append(*a.names, p.Name)
+	return sdktrace.SamplingResult{Decision: sdktrace.Drop}
+}
+
+func (asked) Description() string { return "asked" }
+
+func selectOne(ctx context.Context, tx *dbfx.Session) error {
+	var n int
+	return tx.QueryRowContext(ctx, "select 1").Scan(&n)
+}
+
+func TestModule_WhatIsDroppedMakesNoSpans(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		var names []string
+		provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(asked{&names}))
+		app := fxtest.New(t, fxtest.Use(cfg), tracing.Module, fx.Provide(func() trace.TracerProvider { return provider }))
+		names = nil
+		if err := app.Sessions.View(t.Context(), selectOne, dbfx.Name("alone")); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(names, []string{"alone"}) {
+			t.Errorf("the sampler was asked for %q, want the session alone", names)
+		}
+		ctx, _ := provider.Tracer("request").Start(t.Context(), "request")
+		names = nil
+		if err := app.Sessions.View(ctx, selectOne, dbfx.Name("below")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := app.DB.ExecContext(ctx, "select 1"); err != nil {
+			t.Fatal(err)
+		}
+		if len(names) != 0 {
+			t.Errorf("below what is dropped the sampler was asked for %q", names)
+		}
+	})
+}
+
+// TestModule_ASessionEndsItsOwnSpan: the innermost span of its context may be
+// another's.
+func TestModule_ASessionEndsItsOwnSpan(t *testing.T) {
+	t.Parallel()
+	var reports *dbfx.Sessions
+	app, recorder := traced(t, dbfx.Named("reports"), fxtest.UseNamed("reports", fxtest.SQLite(t)),
+		fx.Populate(fx.Annotate(&reports, fx.ParamTags(`name:"reports"`))))
+	recorded := sdktrace.NewTracerProvider()
+	never := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample())).Tracer("other")
+	recorder.Reset()
+	ctx, request := recorded.Tracer("request").Start(t.Context(), "request")
+	err := app.Sessions.View(ctx, func(ctx context.Context, _ *dbfx.Session) error {
+		ctx, _ = never.Start(ctx, "dropped")
+		if err := reports.View(ctx, selectOne, dbfx.Name("inner")); err != nil {
+			return err
+		}
+		if n := len(recorder.Ended()); n != 0 {
+			t.Errorf("%d spans have ended inside", n)
+		}
+		return nil
+	}, dbfx.Name("outer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range recorder.Ended() {
+		if s.Name() != "outer" && s.Name() != "ROLLBACK" {
+			t.Errorf("%s has ended", s.Name())
+		}
+	}
+	if !request.IsRecording() {
+		t.Error("the request's span was ended")
+	}
+}
+
+func TestModule_BoundsTheSeriesOfStatements(t *testing.T) {
+	t.Parallel()
+	reader := sdkmetric.NewManualReader()
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+	app := fxtest.New(t, tracing.Module, fx.Provide(func() metric.MeterProvider { return provider }))
+	for i := range 1500 {
+		_, _ = app.DB.ExecContext(t.Context(), fmt.Sprintf("-- name: Made%d :one\nselect 1", i))
+	}
+	var got metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &got); err != nil {
+		t.Fatal(err)
+	}
+	points := got.ScopeMetrics[0].Metrics[0].Data.(metricdata.Histogram[float64]).DataPoints
+	together := uint64(0)
+	for _, point := range points {
+		if _, ok := point.Attributes.Value("db.query.summary"); !ok {
+			together += point.Count
+		}
+	}
+	if len(points) > 501 || together < 1000 {
+		t.Errorf("%d series, and %d statements in that without a summary", len(points), together)
+	}
+}
+
+func TestNew_ProvidersThatRecordNothingAreNone(t *testing.T) {
+	t.Parallel()
+	o, err := tracing.New(tracing.Options{Tracers: nospans.NewTracerProvider(), Meters: nometrics.NewMeterProvider()})
+	if o != nil || err != nil {
+		t.Errorf("got %v, %v", o, err)
 	}
 }

@@ -1,6 +1,7 @@
 package sqltext
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -60,17 +61,37 @@ func TestSummary(t *testing.T) {
 
 func TestCache_AnswersAlikeWhenItIsFull(t *testing.T) {
 	t.Parallel()
-	c := Cache{Of: Shape}
+	c := Cache[string]{Of: Shape}
 	for range 2 {
-		for i := range 2 * cacheTexts {
+		for i := range 3 * cacheTexts {
 			sql := "select x" + strings.Repeat("y", i) + " from t where a = 1"
 			if got := c.Get(sql); got != Shape(sql) {
 				t.Fatalf("got %q", got)
 			}
 		}
 	}
-	if len(c.known) != cacheTexts {
-		t.Errorf("%d texts are kept, want %d", len(c.known), cacheTexts)
+	if n := len(c.young) + len(c.old); n > 2*cacheTexts {
+		t.Errorf("%d texts are kept, want at most %d", n, 2*cacheTexts)
+	}
+}
+
+// TestCache_KeepsWhatComesAgain: texts that a program makes up must not push out
+// those that it repeats.
+func TestCache_KeepsWhatComesAgain(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	c := Cache[string]{Of: func(sql string) string {
+		if sql == "again" {
+			asked++
+		}
+		return sql
+	}}
+	for i := range 20 * cacheTexts {
+		c.Get(strconv.Itoa(i))
+		c.Get("again")
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
 	}
 }
 
