@@ -9,6 +9,8 @@ func TestMaskPasswords(t *testing.T) {
 		"create user b with encrypted password 'hun''ter2' x":    "create user b with encrypted password '***' x",
 		"CREATE ROLE c PASSWORD $$hunter2$$":                     "CREATE ROLE c PASSWORD '***'",
 		"create user mapping for x options (password 'hunter2')": "create user mapping for x options (password '***')",
+		"-- a\n alter role a password 'hunter2'":                 "-- a\n alter role a password '***'",
+		"Set role.password 'hunter2'":                            "Set role.password '***'",
 		"insert into t values ('password x')":                    "insert into t values ('password x')",
 		"create table t (password text default 'none')":          "create table t (password text default 'none')",
 	}

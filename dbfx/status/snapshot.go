@@ -112,7 +112,8 @@ type Statement struct {
 	Mean    float64 `json:"mean"`
 	Longest float64 `json:"longest"`
 
-	total time.Duration
+	total, longest time.Duration
+	dropped        bool // it has made room for another
 }
 
 // Handle is a kind of connections.

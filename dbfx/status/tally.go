@@ -76,11 +76,16 @@ func (o *observer) ObserveStatement(_ context.Context, e dbfx.StatementEvent) {
 	}
 	t := o.of(e.Database)
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	s := t.statement(e.SQL)
+	s := t.texts[e.SQL]
+	if s == nil || s.dropped {
+		t.mu.Unlock() // a text is read without the lock that every statement needs
+		shape, name := sqltext.Shape(e.SQL), sqltext.Summary(e.SQL)
+		t.mu.Lock()
+		s = t.row(e.SQL, shape, name)
+	}
 	s.Count++
 	s.total += e.Duration
-	s.Longest = max(s.Longest, e.Duration.Seconds())
+	s.longest = max(s.longest, e.Duration)
 	s.Rows += max(e.Rows, 0)
 	if e.Err != nil {
 		s.Errors++
@@ -88,37 +93,37 @@ func (o *observer) ObserveStatement(_ context.Context, e dbfx.StatementEvent) {
 	if e.Session != "" {
 		s.Session = e.Session
 	}
+	t.mu.Unlock()
 }
 
-// statement finds the row of a text.
-func (t *tally) statement(sql string) *Statement {
-	if s := t.texts[sql]; s != nil {
-		return s
-	}
-	shape := sqltext.Shape(sql)
+// row finds or makes the row of a text that has a shape.
+func (t *tally) row(sql, shape, name string) *Statement {
 	s := t.statements[shape]
 	if s == nil {
 		if len(t.statements) >= keptShapes {
 			t.dropLeast()
 		}
-		s = &Statement{Shape: shape, Name: sqltext.Summary(sql)}
+		s = &Statement{Shape: shape, Name: name}
 		t.statements[shape] = s
 	}
-	if len(t.texts) < keptTexts && len(sql) <= longestText {
+	if len(sql) <= longestText {
+		if len(t.texts) >= keptTexts {
+			clear(t.texts) // those that come again come back
+		}
 		t.texts[sql] = s
 	}
 	return s
 }
 
 func (t *tally) dropLeast() {
-	clear(t.texts) // some may point to it
-	var least string
-	for shape, s := range t.statements {
-		if least == "" || s.total < t.statements[least].total {
-			least = shape
+	var least *Statement
+	for _, s := range t.statements {
+		if least == nil || s.total < least.total {
+			least = s
 		}
 	}
-	delete(t.statements, least)
+	least.dropped = true // texts may lead to it
+	delete(t.statements, least.Shape)
 }
 
 // ObserveSession implements dbfx.Observer.
@@ -187,7 +192,7 @@ func (t *tally) slowest() []Statement {
 	list := make([]Statement, 0, len(t.statements))
 	for _, s := range t.statements {
 		c := *s
-		c.Total, c.Mean = s.total.Seconds(), s.total.Seconds()/float64(s.Count)
+		c.Total, c.Mean, c.Longest = s.total.Seconds(), s.total.Seconds()/float64(s.Count), s.longest.Seconds()
 		list = append(list, c)
 	}
 	slices.SortFunc(list, func(a, b Statement) int { return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.Shape, b.Shape)) })
