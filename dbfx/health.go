@@ -144,8 +144,8 @@ func (h *Health) run(ctx context.Context, f *flight) {
 	h.mu.Lock()
 	h.last, h.flight = f.report, nil
 	h.mu.Unlock()
-	h.saw(f.report)
 	close(f.done)
+	h.saw(f.report) // who waits for the report does not wait for observers
 }
 
 // probe pings through the pool, and past it where it is full: there a ping would

@@ -20,9 +20,9 @@ type monitor struct {
 	mu        sync.Mutex
 	downSince time.Time
 	class     string
-	awaySince time.Time // of the replicas
 
 	// Of the goroutine alone.
+	awaySince             time.Time // of the replicas
 	fullSince, stuckSince time.Time
 	lastFull              time.Time
 	seenTimeouts          int64 // at the last look
@@ -61,10 +61,21 @@ func (m *monitor) start() {
 	})
 }
 
-// end waits for the goroutine. It is called once.
-func (m *monitor) end() {
+// endPatience is how long the stop waits for an observer that the monitor tells
+// something just now. It must not hold up the sessions' drain.
+const endPatience = time.Second
+
+// end waits for the goroutine, up to ctx. It is called once.
+func (m *monitor) end(ctx context.Context) {
 	close(m.stop)
-	m.wg.Wait()
+	ended := make(chan struct{})
+	go func() {
+		m.wg.Wait()
+		close(ended)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, endPatience)
+	defer cancel()
+	wait(ctx, ended)
 }
 
 // alarm makes the monitor look now: a session could not get a connection.
@@ -77,7 +88,7 @@ func (m *monitor) alarm() {
 
 func (m *monitor) look(now time.Time) {
 	d := m.database
-	running := d.sessions.Running()
+	running := d.sessions.running()
 	m.lookAtWaits(now, running)
 	m.lookAtLong(running)
 	m.lookAtWAL()
@@ -123,7 +134,7 @@ func (m *monitor) lookAtWaits(now time.Time, running []RunningSession) {
 		m.fullSince, m.timeouts = now.Add(-longest), before
 		e := Event{Kind: EventSaturated, Text: "sessions wait for a connection", Waiting: waiting, Wait: longest}
 		if holder := oldest(running); holder != nil {
-			e.Session, e.Caller, e.Statement, e.Duration = holder.Name, holder.Caller, holder.Statement, holder.Held
+			e.name(holder)
 			e.Text += "; the longest holder is named here"
 		}
 		d.events.add(e)
@@ -138,10 +149,16 @@ func (m *monitor) lookAtWaits(now time.Time, running []RunningSession) {
 		m.stuckSince = now
 		e := Event{Kind: EventStuck, Text: "no session got a connection for several POOL_TIMEOUTs: a deadlock, or a holder that never ends", Waiting: waiting}
 		if holder := oldest(running); holder != nil {
-			e.Session, e.Caller, e.Statement, e.Duration = holder.Name, holder.Caller, holder.Statement, holder.Held
+			e.name(holder)
 		}
 		d.events.add(e)
 	}
+}
+
+// name says which session the event is about.
+func (e *Event) name(r *RunningSession) {
+	r.describe()
+	e.Session, e.Caller, e.Statement, e.Duration = r.Name, r.Caller, r.Statement, r.Held
 }
 
 // oldest returns the session that has had its connection for the longest time.
@@ -162,10 +179,11 @@ func (m *monitor) lookAtLong(running []RunningSession) {
 			continue
 		}
 		r.live.long = true
-		m.database.events.limited(r.Name, Event{
-			Kind: EventLongSession, Text: "a session has been running for a long time", Session: r.Name, Caller: r.Caller,
-			Statement: r.Statement, Duration: r.Held, Wait: r.Wait, Attempts: r.Attempt, Rows: r.Rows,
-		})
+		e := Event{
+			Kind: EventLongSession, Text: "a session has been running for a long time", Wait: r.Wait, Attempts: r.Attempt, Rows: r.Rows,
+		}
+		e.name(&r)
+		m.database.events.limited(r.Name, e)
 	}
 }
 
@@ -194,10 +212,7 @@ func (m *monitor) lookAtReplica(now time.Time) {
 	if !s.replica {
 		return
 	}
-	away := s.backAt.Load() != 0
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch {
+	switch away := s.backAt.Load() != 0; {
 	case away && m.awaySince.IsZero():
 		m.awaySince = now
 		m.database.events.add(Event{Kind: EventStandIn, Text: "the primary stands in for the replicas"})
@@ -207,10 +222,18 @@ func (m *monitor) lookAtReplica(now time.Time) {
 	}
 }
 
-// saw takes over what a check has found. It tells the change, and nothing else.
+// saw takes over what a check has found. It tells the change, and nothing else. An
+// observer that is told may ask health itself, or hang: the lock is free by then.
 func (m *monitor) saw(r Report) {
+	if e, changed := m.change(r); changed {
+		m.database.events.add(e)
+	}
+}
+
+// change returns what is to be told of a report.
+func (m *monitor) change(r Report) (e Event, changed bool) {
 	if r.State == StateStarting || r.State == StateStopping {
-		return
+		return e, false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -218,13 +241,15 @@ func (m *monitor) saw(r Report) {
 	switch {
 	case down && m.downSince.IsZero():
 		m.downSince, m.class = r.Time, r.Class
-		m.database.events.add(Event{Time: r.Time, Kind: EventDown, Text: "the database does not answer", Class: r.Class})
+		return Event{Time: r.Time, Kind: EventDown, Text: "the database does not answer", Class: r.Class}, true
 	case down:
 		m.class = r.Class
 	case !m.downSince.IsZero():
-		m.database.events.add(Event{Kind: EventUp, Text: "the database answers again", Class: m.class, Duration: time.Since(m.downSince)})
+		e = Event{Kind: EventUp, Text: "the database answers again", Class: m.class, Duration: time.Since(m.downSince)}
 		m.downSince = time.Time{}
+		return e, true
 	}
+	return e, false
 }
 
 func (m *monitor) isDown() bool {

@@ -16,7 +16,10 @@ import (
 //	fx.Provide(fx.Annotate(newObserver, fx.As(new(dbfx.Observer)), fx.ResultTags(`group:"dbfx.observers"`)))
 //
 // It is called on the goroutine of the statement, and so must be quick and safe
-// for concurrent use. A panic of it is logged and changes nothing.
+// for concurrent use. A panic of it is logged and changes nothing. It must not use
+// the database that it observes: ObserveStatement is called while the session has
+// its connection, which a second statement would wait for, and what an observer
+// runs is observed too, without end. Hand the event to a goroutine of your own.
 type Observer interface {
 	ObserveStatement(ctx context.Context, e StatementEvent)
 	ObserveSession(ctx context.Context, e SessionEvent)

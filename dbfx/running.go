@@ -45,10 +45,14 @@ func (s *Sessions) Running() []RunningSession {
 	list := s.running()
 	slices.SortStableFunc(list, func(a, b RunningSession) int { return a.Since.Compare(b.Since) })
 	for i := range list {
-		r := &list[i]
-		r.Statement, r.Caller = sqltext.Shape(r.Statement), callerOf(r.origin)
+		list[i].describe()
 	}
 	return list
+}
+
+// describe completes what running returned.
+func (r *RunningSession) describe() {
+	r.Statement, r.Caller = sqltext.Shape(r.Statement), callerOf(r.origin)
 }
 
 // running is Running in any order, with the texts of the statements as they are

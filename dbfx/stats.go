@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
-	"github.com/sergas/dbkit/dbfx/internal/sqltext"
 )
 
 // Stats are figures of one database, since its start and now. They count the
@@ -92,7 +91,7 @@ func (s *Sessions) Stats() Stats {
 			}
 		}
 	}
-	stats.Oldest.Statement, stats.Oldest.Caller = sqltext.Shape(stats.Oldest.Statement), callerOf(stats.Oldest.origin)
+	stats.Oldest.describe()
 	s.addHandles(&stats)
 	return stats
 }

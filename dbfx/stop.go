@@ -37,7 +37,7 @@ func (d *Database) shutdown(ctx context.Context) error {
 		defer cancel()
 	}
 	wasRunning, ended := d.active.close()
-	d.monitor.end()
+	d.monitor.end(ctx)
 	d.events.keep(Event{Kind: EventStopping, Text: "the database stops: sessions may finish", Waiting: wasRunning})
 	if d.main == nil {
 		return nil
