@@ -134,14 +134,19 @@ func TestDial_AFrozenFirstHostHidesNoHealthyOne(t *testing.T) {
 			db := open(t, hosts(cfg, "sslmode=disable&target_session_attrs="+mode, frozen.port, cfg.Port))
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
+			want := int64(1)
 			for range 5 {
+				start := time.Now()
 				if err := db.Sessions().Run(ctx, noop); err != nil {
 					t.Error(err)
 				}
+				if time.Since(start) >= time.Second { // a healthy host as slow as that has the other tried beside it
+					want++
+				}
 				db.Sessions().Renew() // the next one dials
 			}
-			if n := frozen.dials.Load(); mode != "any&load_balance_hosts=random" && n != 1 {
-				t.Errorf("the frozen host was tried %d times, want once", n)
+			if n := frozen.dials.Load(); mode != "any&load_balance_hosts=random" && n > want {
+				t.Errorf("the frozen host was tried %d times, want at most %d", n, want)
 			}
 		})
 	}

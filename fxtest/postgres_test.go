@@ -246,11 +246,11 @@ func TestRenew_ReplacesEveryConnectionAndCutsNone(t *testing.T) {
 		if app.Config.Dialect() == dbfx.SQLite {
 			t.Skip("sqlite: TestRenew_ReplacesTheRealConnections counts SQLite's own")
 		}
-		warm(t, app, 2)
 		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
 			if err := put(ctx, tx, "a", 1); err != nil {
 				return err
 			}
+			warm(t, app, 1)
 			before := app.DB.Stats().OpenConnections
 			app.Sessions.Renew()
 			if n := app.DB.Stats(); before < 2 || n.OpenConnections != 1 || n.Idle != 0 {
