@@ -126,6 +126,9 @@ func severity(pg *pgconn.PgError) string {
 // change of the schema has changed. Nothing has run, and pgx prepares anew at the
 // next try; every connection meets it once.
 func isStalePlan(err error) bool {
+	if err == nil {
+		return false // without the allocation below
+	}
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery"
 }
