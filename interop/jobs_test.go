@@ -57,7 +57,7 @@ func RiverDriver(db *sql.DB, cfg dbfx.Config) riverdriver.Driver[*sql.Tx] {
 }
 
 // TestRiver_JobRunsIfAndOnlyIfTheSessionCommits has sessions that insert a row and
-// its job; every third rolls back. Writers and workers run at the same time, on
+// its job, and another job in a nested session; every third rolls back. Writers and workers run at the same time, on
 // SQLite too, for which river advises a single connection.
 func TestRiver_JobRunsIfAndOnlyIfTheSessionCommits(t *testing.T) {
 	t.Parallel()
@@ -74,8 +74,8 @@ func TestRiver_JobRunsIfAndOnlyIfTheSessionCommits(t *testing.T) {
 		if _, err := app.DB.ExecContext(t.Context(), "create table greeted (id integer primary key)"); err != nil {
 			t.Fatal(err)
 		}
-		const writers, each = 4, 30
-		worker := &greeter{seen: map[int]int{}, done: make(chan int, writers*each)}
+		const writers, each, nested = 4, 30, 1000 // the jobs of nested sessions have numbers of their own
+		worker := &greeter{seen: map[int]int{}, done: make(chan int, 2*writers*each)}
 		workers := river.NewWorkers()
 		river.AddWorker(workers, worker)
 		client, err := river.NewClient(driver, &river.Config{
@@ -113,7 +113,20 @@ func TestRiver_JobRunsIfAndOnlyIfTheSessionCommits(t *testing.T) {
 						if row%3 == 0 {
 							return undo
 						}
-						return nil
+						// A nested session that is undone takes its job with it.
+						err := app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+							if _, err := client.InsertTx(ctx, tx.SQLTx(), greeting{-1}, nil); err != nil {
+								return err
+							}
+							return undo
+						})
+						if err != undo {
+							return err
+						}
+						return app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+							_, err := client.InsertTx(ctx, tx.SQLTx(), greeting{row + nested}, nil)
+							return err
+						})
 					})
 					switch {
 					case err == nil:
@@ -127,20 +140,20 @@ func TestRiver_JobRunsIfAndOnlyIfTheSessionCommits(t *testing.T) {
 		}
 		wg.Wait()
 		timeout := time.After(time.Minute)
-		for n := int64(0); n < count.Load(); n++ {
+		for n := int64(0); n < 2*count.Load(); n++ {
 			select {
 			case row := <-worker.done:
-				if _, ok := committed.Load(row); !ok {
+				if _, ok := committed.Load(row % nested); !ok {
 					t.Errorf("the job of row %d ran, and the row was rolled back", row)
 				}
 			case <-timeout:
-				t.Fatalf("%d of %d jobs have run", n, count.Load())
+				t.Fatalf("%d of %d jobs have run", n, 2*count.Load())
 			}
 		}
 		if count.Load() != writers*each*2/3 {
 			t.Errorf("%d sessions committed", count.Load())
 		}
-		t.Logf("%d jobs with their rows in %s", count.Load(), time.Since(start).Round(time.Millisecond))
+		t.Logf("%d jobs with their rows in %s", 2*count.Load(), time.Since(start).Round(time.Millisecond))
 		worker.mu.Lock()
 		defer worker.mu.Unlock()
 		for row, n := range worker.seen {
@@ -171,15 +184,31 @@ func TestWatermill_PublishesInASession(t *testing.T) {
 	}
 	undo := errors.New("undo")
 	for i, end := range []error{undo, nil, undo, nil} {
-		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
-			publisher, err := watermillsql.NewPublisher(watermillsql.TxFromStdSQL(tx.SQLTx()), watermillsql.PublisherConfig{SchemaAdapter: adapter}, nil)
-			if err != nil {
-				return err
+		// The last two in a session around them, that commits.
+		nest := func(fn func(ctx context.Context) error) error { return fn(t.Context()) }
+		if i > 1 {
+			nest = func(fn func(ctx context.Context) error) (inner error) {
+				err := app.Sessions.Run(t.Context(), func(ctx context.Context, _ *dbfx.Session) error {
+					inner = fn(ctx)
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				return inner
 			}
-			if err := publisher.Publish("orders", message.NewMessage(watermill.NewUUID(), []byte(fmt.Sprintf(`{"order": %d}`, i)))); err != nil {
-				return err
-			}
-			return end
+		}
+		err := nest(func(ctx context.Context) error {
+			return app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+				publisher, err := watermillsql.NewPublisher(watermillsql.TxFromStdSQL(tx.SQLTx()), watermillsql.PublisherConfig{SchemaAdapter: adapter}, nil)
+				if err != nil {
+					return err
+				}
+				if err := publisher.Publish("orders", message.NewMessage(watermill.NewUUID(), []byte(fmt.Sprintf(`{"order": %d}`, i)))); err != nil {
+					return err
+				}
+				return end
+			})
 		})
 		if err != end {
 			t.Fatalf("message %d: %v", i, err)

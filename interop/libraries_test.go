@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/fxtest"
@@ -182,4 +183,38 @@ func (l library) withErrors(t *testing.T, app *fxtest.App) {
 			t.Errorf("swallowed %v: %s became %s", swallow, before, after)
 		}
 	}
+}
+
+// TestBunIn_RunsDDLInTheSession: what is not a plain query goes down the same way.
+func TestBunIn_RunsDDLInTheSession(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app := fxtest.New(t, fxtest.Use(cfg))
+		if _, err := app.DB.ExecContext(t.Context(), ddl); err != nil {
+			t.Fatal(err)
+		}
+		bundb, undo := NewBun(app.DB, cfg), errors.New("undo")
+		if err := AddBySquirrel(t.Context(), app.DB, Person{1, "Ada"}); err != nil {
+			t.Fatal(err)
+		}
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			in := BunIn{bundb, tx}
+			if _, err := in.NewCreateTable().Model((*Person)(nil)).ModelTableExpr("others").Exec(ctx); err != nil {
+				return err
+			}
+			if _, err := in.NewTruncateTable().Model((*Person)(nil)).ModelTableExpr("people").Exec(ctx); err != nil {
+				return err
+			}
+			return undo
+		}, dbfx.Timeout(30*time.Second))
+		if err != undo {
+			t.Fatal(err)
+		}
+		if list, err := ListBySquirrel(t.Context(), app.DB); err != nil || len(list) != 1 {
+			t.Errorf("the rolled back session has emptied the table: %v, %v", list, err)
+		}
+		if _, err := app.DB.ExecContext(t.Context(), "select 1 from others"); err == nil {
+			t.Error("the rolled back session has left a table")
+		}
+	})
 }

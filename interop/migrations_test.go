@@ -148,3 +148,39 @@ func TestAtlas_DiffsAndAppliesInASession(t *testing.T) {
 		}
 	})
 }
+
+// TestAtlas_InANestedSession: an undone diff leaves nothing, and the outer session
+// goes on.
+func TestAtlas_InANestedSession(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app := fxtest.New(t, fxtest.Use(cfg))
+		want := func(name string) *schema.Schema {
+			id := schema.NewIntColumn("id", "integer")
+			return schema.New("").AddTables(schema.NewTable(name).AddColumns(id).SetPrimaryKey(schema.NewPrimaryKey(id)))
+		}
+		undo := errors.New("undo")
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			err := app.Sessions.Run(ctx, func(ctx context.Context, _ *dbfx.Session) error {
+				if err := AtlasApply(ctx, app.Sessions, cfg, want("undone")); err != nil {
+					return err
+				}
+				return undo
+			})
+			if err != undo {
+				return err
+			}
+			if err := AtlasApply(ctx, app.Sessions, cfg, want("pets")); err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, "insert into pets values (1)")
+			return err
+		})
+		if err != nil || rowsOf(t, app) != 1 {
+			t.Errorf("got %v", err)
+		}
+		if _, err := app.DB.ExecContext(t.Context(), "select 1 from undone"); err == nil {
+			t.Error("the undone diff has left its table")
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/XSAM/otelsql"
@@ -39,6 +40,25 @@ func TestOpener_TakesOtelsql(t *testing.T) {
 		})
 		if !errors.Is(err, dbfx.ErrRolledBack) {
 			t.Errorf("got %v, want ErrRolledBack", err)
+		}
+		undo := errors.New("undo")
+		err = app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			for i, end := range []error{nil, undo} {
+				err := app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+					if _, err := tx.ExecContext(ctx, "insert into kv values ($1)", fmt.Sprint("nested ", i)); err != nil {
+						return err
+					}
+					return end
+				})
+				if err != end {
+					t.Errorf("nested %d: got %v", i, err)
+				}
+			}
+			return nil
+		})
+		var keys string
+		if scanErr := app.DB.QueryRowContext(t.Context(), "select coalesce(max(k), '') || count(*) from kv").Scan(&keys); err != nil || scanErr != nil || keys != "nested 01" {
+			t.Errorf("nested: %v, %v, got %q", err, scanErr, keys)
 		}
 	})
 }

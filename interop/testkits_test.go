@@ -78,4 +78,11 @@ func TestPgtestdb_GivesTheDatabase(t *testing.T) {
 	if list, err := ListBySquirrel(t.Context(), app.DB); err != nil || fmt.Sprint(list) != "[{1 Ada}]" {
 		t.Errorf("got %v, %v", list, err)
 	}
+	lib := library{AddBySquirrel, ListBySquirrel}
+	if _, err := app.DB.ExecContext(t.Context(), "delete from people"); err != nil {
+		t.Fatal(err)
+	}
+	lib.onPoolAndInSession(t, app)
+	lib.nested(t, app)
+	lib.withErrors(t, app)
 }
