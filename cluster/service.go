@@ -79,7 +79,7 @@ func (s *stack) startServices(ctx context.Context, names []string) ([]*service, 
 		}
 		port := freePort()
 		env := append([]string{
-			"HTTP_ADDR=" + at(port), "AUDIT_DATABASE_PATH=" + filepath.Join(s.dir.path, "audit-"+p.name+".db"),
+			"HTTP_ADDR=" + at(port), "HTTP_ADMIN_ADDR=off", "AUDIT_DATABASE_PATH=" + filepath.Join(s.dir.path, "audit-"+p.name+".db"),
 			"POOL_SIZE=10", "POOL_TIMEOUT=5", "COMMIT_TIMEOUT=5", "CONNECT_TIMEOUT=2",
 		}, p.env(s)...)
 		if err := s.startService(ctx, p.name, "http://"+at(port), binary, env); err != nil {

@@ -19,6 +19,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -43,7 +45,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 		flags.PrintDefaults()
 	}
 	envFile := flags.String("env", "", "file of NAME=value lines to add to the environment (default .env, if there is one)")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return exitSettings
+	}
+	// Only db has words of its own. "migrate status" would migrate.
+	if flags.NArg() > 1 && flags.Arg(0) != "db" {
+		fmt.Fprintf(stderr, "%s takes no %q\n", flags.Arg(0), flags.Arg(1))
+		flags.Usage()
 		return exitSettings
 	}
 	fromFile, err := loadEnv(*envFile)
@@ -65,13 +75,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return exitSettings
 	}
-	switch flags.Arg(0) {
-	case "", "serve":
+	if flags.Arg(0) == "" || flags.Arg(0) == "serve" {
 		return serve(stderr)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer cancel()
+	switch flags.Arg(0) {
 	case "check":
-		return each(configs, stderr, func(ctx context.Context, name string, db *dbfx.Database) error { return check(ctx, name, db, stdout) })
-	case "migrate":
-		return each(configs, stderr, func(ctx context.Context, name string, db *dbfx.Database) error {
+		ctx, cancel := context.WithTimeout(ctx, checkTime)
+		defer cancel()
+		return each(ctx, configs, stderr, func(name string, db *dbfx.Database) error { return check(ctx, name, db, stdout) })
+	case "migrate": // takes as long as it takes
+		return each(ctx, configs, stderr, func(name string, db *dbfx.Database) error {
 			return migrateUp(ctx, name, db, stdout)
 		})
 	}
@@ -130,21 +145,19 @@ func printConfig(stdout, stderr io.Writer, fromFile map[string]string) int {
 	return 0
 }
 
-// commandTime bounds a command on one database.
-const commandTime = time.Minute
+// checkTime bounds the command check.
+const checkTime = time.Minute
 
 // each opens each database as serve would, and does something with it.
-func each(configs map[string]dbfx.Config, stderr io.Writer, do func(ctx context.Context, name string, db *dbfx.Database) error) int {
-	ctx, cancel := context.WithTimeout(context.Background(), commandTime)
-	defer cancel()
+func each(ctx context.Context, configs map[string]dbfx.Config, stderr io.Writer, do func(name string, db *dbfx.Database) error) int {
 	for _, name := range databases {
 		db, err := dbfx.Open(ctx, configs[name])
 		if err != nil {
 			fmt.Fprintln(stderr, err)
 			return exitFailure
 		}
-		err = do(ctx, name, db)
-		if err = errors.Join(err, db.Close(ctx)); err != nil {
+		err = do(name, db)
+		if err = errors.Join(err, db.Close(context.WithoutCancel(ctx))); err != nil {
 			fmt.Fprintln(stderr, err)
 			return exitFailure
 		}
@@ -152,6 +165,7 @@ func each(configs map[string]dbfx.Config, stderr io.Writer, do func(ctx context.
 	return 0
 }
 
+// title is what the service calls a database.
 func title(name string) string {
 	if name == "" {
 		return "tokens"

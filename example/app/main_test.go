@@ -35,10 +35,11 @@ func TestMain(m *testing.M) {
 
 // process is a running app.
 type process struct {
-	cmd  *exec.Cmd
-	base string
-	logs *safeBuffer
-	done chan error
+	cmd   *exec.Cmd
+	base  string
+	admin string
+	logs  *safeBuffer
+	done  chan error
 }
 
 type safeBuffer struct {
@@ -53,7 +54,7 @@ func (b *safeBuffer) String() string  { b.mu.Lock(); defer b.mu.Unlock(); return
 func command(ctx context.Context, dir string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Dir = dir
-	cmd.Env = append([]string{"APP_UNDER_TEST=1", "HTTP_ADDR=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
+	cmd.Env = append([]string{"APP_UNDER_TEST=1", "HTTP_ADDR=127.0.0.1:0", "HTTP_ADMIN_ADDR=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
 	return cmd
 }
 
@@ -74,7 +75,13 @@ func start(t *testing.T, dir string, env []string) *process {
 		for lines.Scan() {
 			p.logs.add(lines.Text())
 			var line struct{ Msg, Addr string }
-			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
+			if json.Unmarshal(lines.Bytes(), &line) != nil {
+				continue
+			}
+			switch line.Msg {
+			case "serving operators":
+				p.admin = "http://" + line.Addr
+			case "serving":
 				addr <- line.Addr
 			}
 		}
@@ -179,7 +186,10 @@ func TestServe_CreatesListsAndRevokes(t *testing.T) {
 				{"POST", "/tokens", `{"name":"a\u0000b"}`, http.StatusBadRequest},
 				{"POST", "/tokens", `{"nam":"x"}`, http.StatusBadRequest},
 				{"POST", "/tokens", `{`, http.StatusBadRequest},
+				{"POST", "/tokens", `{"name":"a"} {"name":"b"}`, http.StatusBadRequest},
+				{"POST", "/tokens", `{"name":"a"}]`, http.StatusBadRequest},
 				{"POST", "/tokens", `{"name":"` + strings.Repeat("x", 101) + `"}`, http.StatusBadRequest},
+				{"POST", "/tokens", `{"name":"` + strings.Repeat("x", 1<<16) + `"}`, http.StatusRequestEntityTooLarge},
 				{"GET", "/tokens", "", http.StatusOK},
 				{"GET", "/tokens?limit=0", "", http.StatusBadRequest},
 				{"GET", "/tokens?after=%00", "", http.StatusBadRequest},
@@ -204,15 +214,19 @@ func TestServe_CreatesListsAndRevokes(t *testing.T) {
 			if row["name"] != "ci" || row["created_at"] != created["created_at"] || row["revoked_at"] == nil {
 				t.Errorf("got %v, created %v", row, created)
 			}
-			for path, want := range map[string]string{"/metrics": `dbfx_up{`, "/status/": "Tokens"} {
-				response, err := http.Get(p.base + path)
+			// What is for operators is not where clients come.
+			for url, want := range map[string]string{
+				p.admin + "/metrics": `dbfx_up{`, p.admin + "/": "Tokens",
+				p.base + "/metrics": "404", p.base + "/status/": "404", p.base + "/": "404",
+			} {
+				response, err := http.Get(url)
 				if err != nil {
 					t.Fatal(err)
 				}
 				body, err := io.ReadAll(response.Body)
 				_ = response.Body.Close()
-				if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
-					t.Errorf("%s: got %s, %v, want %q in it", path, response.Status, err, want)
+				if err != nil || !strings.Contains(string(body), want) || strings.HasPrefix(want, "4") != (response.StatusCode == http.StatusNotFound) {
+					t.Errorf("%s: got %s, %v, want %q in it", url, response.Status, err, want)
 				}
 			}
 			p.stop(t)
@@ -312,6 +326,10 @@ func TestCommands(t *testing.T) {
 		"ConfigFile":   {[]string{"POOL_SIZE=3"}, "POOL_SIZE=4\nMAX_OVERFLOW=5\n", []string{"config"}, 0, []string{"POOL_SIZE 3 environment", "MAX_OVERFLOW 5 .env"}},
 		"Check":        {nil, "", []string{"check"}, 0, []string{"tokens: pass, sqlite", "audit: pass, sqlite"}},
 		"Migrate":      {nil, "", []string{"migrate"}, 0, []string{"tokens: up to date", "audit: up to date"}},
+		"MigrateWord":  {nil, "", []string{"migrate", "status"}, 2, []string{`migrate takes no "status"`}},
+		"ServeWord":    {nil, "", []string{"serve", "-env", "x"}, 2, []string{`serve takes no "-env"`}},
+		"Help":         {nil, "", []string{"-h"}, 0, []string{"usage:"}},
+		"AdminAddr":    {[]string{"HTTP_ADMIN_ADDR=nowhere"}, "", []string{"serve"}, 1, []string{"HTTP_ADMIN_ADDR:"}},
 		"DBStatus":     {nil, "", []string{"db", "migrate", "status"}, 3, []string{"2 pending", "001_tokens.sql"}},
 		"DBURL":        {[]string{"DATABASE_URL=postgresql://u:hunter2@h/d"}, "", []string{"db", "url"}, 0, []string{"postgres://u:***@h/d"}},
 		"MigrateFirst": {[]string{"MIGRATIONS=check"}, "", []string{"serve"}, 1, []string{"pending"}},

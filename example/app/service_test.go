@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -26,11 +27,11 @@ type service struct {
 	handler http.Handler
 }
 
-func startService(t *testing.T, cfg dbfx.Config) *service {
+func startService(t *testing.T, cfg dbfx.Config, more ...fx.Option) *service {
 	t.Helper()
 	var handler *web.Handler
 	log := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
-	app := fxtest.Start(t, module(), fxtest.Use(cfg), fxtest.UseNamed(audit, fxtest.SQLite(t)), fx.Supply(log), fx.Populate(&handler))
+	app := fxtest.Start(t, module(), fxtest.Use(cfg), fxtest.UseNamed(audit, fxtest.SQLite(t)), fx.Supply(log), fx.Populate(&handler), fx.Options(more...))
 	return &service{App: app, handler: web.Logged(handler, log)}
 }
 
@@ -102,6 +103,43 @@ func TestEvents_ReachTheAuditTrailWithTheirRequest(t *testing.T) {
 			}
 			if time.Now().After(deadline) {
 				t.Fatalf("got %v", trail)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+}
+
+// TestEvents_OneThatIsRefusedKeepsBackNoOther: both are claimed at once, and the
+// trail has no place for one of them.
+func TestEvents_OneThatIsRefusedKeepsBackNoOther(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		var trail *dbfx.Sessions
+		s := startService(t, cfg, fx.Populate(fx.Annotate(&trail, fx.ParamTags(`name:"audit"`))))
+		exec := func(s *dbfx.Sessions, queries ...string) {
+			t.Helper()
+			err := s.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+				for _, query := range queries {
+					if _, err := tx.ExecContext(ctx, query); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		exec(trail, `drop table audit`, `create table audit (id text primary key, kind text check (kind <> 'bad'), token_id text, request_id text, created_at timestamp)`)
+		exec(s.Sessions, `insert into outbox values ('1', 'bad', 't', '', '2026-01-01 00:00:00', '2026-01-01 00:00:00'),
+			('2', 'good', 't', '', '2026-01-01 00:00:00', '2026-01-01 00:00:00')`)
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			_, body := s.do(t, "GET", "/tokens/t/events", "")
+			if len(body["events"].([]any)) == 1 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the good event was not told")
 			}
 			time.Sleep(5 * time.Millisecond)
 		}

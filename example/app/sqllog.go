@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"go.uber.org/zap"
@@ -18,7 +19,7 @@ func newSQLLog(log *zap.Logger) *sqlLog { return &sqlLog{log} }
 // ObserveStatement implements dbfx.Observer.
 func (l *sqlLog) ObserveStatement(ctx context.Context, e dbfx.StatementEvent) {
 	if ce := l.log.Check(zap.DebugLevel, "statement"); ce != nil {
-		ce.Write(zap.String("request_id", requestid.From(ctx)), zap.String("database", e.Database),
+		ce.Write(zap.String("request_id", requestid.From(ctx)), zap.String("database", cmp.Or(e.Database, "default")),
 			zap.String("sql", e.SQL), zap.Duration("duration", e.Duration), failure(e.Err))
 	}
 }
@@ -30,7 +31,7 @@ func (l *sqlLog) ObserveSession(ctx context.Context, e dbfx.SessionEvent) {
 		level = zap.WarnLevel
 	}
 	if ce := l.log.Check(level, "session"); ce != nil {
-		ce.Write(zap.String("request_id", requestid.From(ctx)), zap.String("database", e.Database), zap.String("session", e.Name),
+		ce.Write(zap.String("request_id", requestid.From(ctx)), zap.String("database", cmp.Or(e.Database, "default")), zap.String("session", e.Name),
 			zap.String("outcome", string(e.Outcome)), zap.Int("attempts", e.Attempts), zap.Duration("wait", e.Wait),
 			zap.Duration("duration", e.Duration), failure(e.Err))
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxevent"
 	"go.uber.org/zap"
@@ -41,8 +40,9 @@ const audit = "audit"
 const stopTimeout = 25 * time.Second
 
 // module is the service without its server and its logger, as the tests start it.
-// The migrations are part of the databases' own start. Hooks run in the order of this list and stop in reverse: the server takes no
-// more requests, then the relay ends, then the databases close.
+// The migrations are part of the databases' own start. Hooks run in the order of
+// this list and stop in reverse: the server takes no more requests, then the relay
+// ends, then the databases close.
 func module() fx.Option {
 	return fx.Module("app",
 		dbfx.Module,
@@ -63,11 +63,8 @@ func module() fx.Option {
 			func(s *dbfx.Sessions, kept *store.Tokens, relay *outbox.Relay) *tokens.Service {
 				return tokens.NewService(s, kept, relay.Wake)
 			},
-			func(s *tokens.Service, trail *store.Audit, health *dbfx.Health, page *status.Page, figures *prometheus.Registry, log *zap.Logger) *web.Handler {
-				handler := web.NewHandler(s, trail, health, log)
-				handler.Handle("GET /metrics", promhttp.HandlerFor(figures, promhttp.HandlerOpts{}))
-				handler.Handle("/status/", http.StripPrefix("/status", page))
-				return handler
+			func(s *tokens.Service, trail *store.Audit, health *dbfx.Health, log *zap.Logger) *web.Handler {
+				return web.NewHandler(s, trail, health, log)
 			},
 			fx.Annotate(newSQLLog, fx.As(new(dbfx.Observer)), fx.ResultTags(`group:"dbfx.observers"`)),
 		),
@@ -75,10 +72,11 @@ func module() fx.Option {
 	)
 }
 
-// serving is the server, which comes last.
+// serving are the servers, which come last. The operators' stops after the
+// clients': what a stop waits for is seen there.
 var serving = fx.Options(
-	fx.Provide(web.NewServer),
-	fx.Invoke(func(*web.Server) {}),
+	fx.Provide(web.NewAdmin, web.NewServer),
+	fx.Invoke(func(*web.Admin, *web.Server) {}),
 )
 
 func serve(stderr io.Writer) int {
@@ -128,8 +126,9 @@ func untilSignal(app *fx.App) int {
 	return code
 }
 
-// fromThisMachine keeps the status page, which shows SQL, from the service's
-// clients: look at it through a tunnel, such as kubectl port-forward.
+// fromThisMachine keeps the status page, which shows SQL, from other machines also
+// where HTTP_ADMIN_ADDR is open for the metrics: look at it through a tunnel, such as
+// kubectl port-forward.
 func fromThisMachine(_ http.ResponseWriter, r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	return err == nil && net.ParseIP(host).IsLoopback()

@@ -3,11 +3,14 @@ package outbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
+	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/example/app/tokens"
 )
 
@@ -98,14 +101,41 @@ func (r *Relay) run(ctx context.Context) {
 }
 
 // once relays one batch. Between Add and Done lies the moment in which an event
-// may be told twice.
+// may be told twice. Events that could not be told are tried again when their
+// lease has ended.
 func (r *Relay) once(ctx context.Context) (int, error) {
 	events, err := r.from.Claim(ctx, batch, lease)
 	if err != nil || len(events) == 0 {
 		return 0, err
 	}
-	if err := r.to.Add(ctx, events); err != nil {
-		return 0, err
+	told, err := r.tell(ctx, events)
+	if len(told) > 0 {
+		err = errors.Join(err, r.from.Done(ctx, told))
 	}
-	return len(events), r.from.Done(ctx, events)
+	return len(told), err
+}
+
+// tell adds the events, and returns those that are there. One that the sink does
+// not take keeps back no other: they then go one by one.
+func (r *Relay) tell(ctx context.Context, events []tokens.Event) ([]tokens.Event, error) {
+	err := r.to.Add(ctx, events)
+	if err == nil {
+		return events, nil
+	}
+	if len(events) == 1 || ctx.Err() != nil || dbfx.IsUnavailable(err) || dbfx.IsTimeout(err) {
+		return nil, err
+	}
+	var told []tokens.Event
+	var faults error
+	for _, e := range events {
+		one, err := r.tell(ctx, []tokens.Event{e})
+		if dbfx.IsUnavailable(err) || dbfx.IsTimeout(err) {
+			return told, errors.Join(faults, err)
+		}
+		if err != nil {
+			faults = errors.Join(faults, fmt.Errorf("event %s: %w", e.ID, err))
+		}
+		told = append(told, one...)
+	}
+	return told, faults
 }

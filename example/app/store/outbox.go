@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx"
@@ -35,6 +37,7 @@ func (o *Outbox) Claim(ctx context.Context, limit int, lease time.Duration) ([]t
 			}
 			events = append(events, e)
 		}
+		slices.SortFunc(events, func(a, b tokens.Event) int { return strings.Compare(a.ID, b.ID) }) // returning has no order
 		return events, rows.Err()
 	}, dbfx.Name("outbox.claim"), dbfx.Retry(dbfx.RetryPolicy{}))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -47,7 +48,6 @@ type api struct {
 }
 
 const (
-	longestBody = 1 << 16
 	longestName = 100
 	longestKey  = 200
 	pageSize    = 50
@@ -58,9 +58,9 @@ func (a *api) create(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Name string `json:"name"`
 	}
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, longestBody))
+	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&body); err != nil {
+	if err := decoder.Decode(&body); err != nil || decoder.Decode(&struct{}{}) != io.EOF {
 		reply(w, http.StatusBadRequest, problem{`want a JSON object such as {"name": "ci"}`})
 		return
 	}
@@ -160,6 +160,9 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string][]tokens.Event{"events": list})
 }
 
+// statusClientGone is for the log, as nginx has it: nobody reads the answer.
+const statusClientGone = 499
+
 // problem is the body of an error.
 type problem struct {
 	Error string `json:"error"`
@@ -178,7 +181,8 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		reply(w, http.StatusNotFound, problem{err.Error()})
 		return
 	case r.Context().Err() != nil:
-		return // the client has gone
+		w.WriteHeader(statusClientGone)
+		return
 	}
 	a.log.Error("request failed", zap.String("path", r.URL.Path),
 		zap.String("request_id", requestid.From(r.Context())), zap.String("error", err.Error()))

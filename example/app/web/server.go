@@ -2,10 +2,7 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -15,30 +12,29 @@ import (
 	"github.com/sergas/dbkit/dbfx"
 )
 
-// Server is the HTTP server. It starts after the database and stops before it.
+// Server is the HTTP server for clients. It starts after the database and stops
+// before it.
 type Server struct {
-	http   *http.Server
+	*listener
 	health *dbfx.Health
-	log    *zap.Logger
-	addr   string
 	delay  time.Duration
-	done   chan error
 }
 
 // DefaultAddr is where the server listens unless HTTP_ADDR says otherwise.
 const DefaultAddr = "127.0.0.1:8080"
 
+// bodyTime is how long a client may take to send a body.
+const bodyTime = 10 * time.Second
+
 // NewServer reads HTTP_ADDR and HTTP_DRAIN_DELAY: how
 // long the server goes on after /readyz has begun to fail, so that a load
 // balancer can take it out; 0 by default.
 func NewServer(lc fx.Lifecycle, handler *Handler, health *dbfx.Health, log *zap.Logger) (*Server, error) {
-	s := &Server{
-		http:   &http.Server{Handler: Logged(handler, log), ReadHeaderTimeout: 10 * time.Second},
-		health: health, log: log, addr: DefaultAddr, done: make(chan error, 1),
+	addr := os.Getenv("HTTP_ADDR")
+	if addr == "" {
+		addr = DefaultAddr
 	}
-	if addr := os.Getenv("HTTP_ADDR"); addr != "" {
-		s.addr = addr
-	}
+	s := &Server{listener: newListener("HTTP_ADDR", addr, Logged(Whole(handler, bodyTime), log), log), health: health}
 	if text := os.Getenv("HTTP_DRAIN_DELAY"); text != "" {
 		delay, err := time.ParseDuration(text)
 		if err != nil || delay < 0 {
@@ -51,13 +47,9 @@ func NewServer(lc fx.Lifecycle, handler *Handler, health *dbfx.Health, log *zap.
 }
 
 func (s *Server) start(ctx context.Context) error {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", s.addr)
-	if err != nil {
-		return fmt.Errorf("HTTP_ADDR: %w", err)
+	if err := s.listener.start(ctx); err != nil {
+		return err
 	}
-	s.addr = listener.Addr().String()
-	go func() { s.done <- s.http.Serve(listener) }()
 	s.log.Info("serving", zap.String("addr", s.addr))
 	return nil
 }
@@ -78,14 +70,7 @@ func (s *Server) stop(ctx context.Context) error {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, s.http.Close())
-	}
-	if served := <-s.done; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
+	return s.listener.stop(ctx)
 }
 
 // Addr is where the server listens, once it has started.
