@@ -37,6 +37,24 @@ func (d *Database) of(kind EventKind) []Event {
 	return list
 }
 
+// TestMonitor_LooksAtADatabaseAlone: fx.New(dbfx.Module), or one whose *sql.DB
+// alone is used, builds no Sessions.
+func TestMonitor_LooksAtADatabaseAlone(t *testing.T) {
+	t.Parallel()
+	cfg := DefaultConfig()
+	cfg.SQLitePath = filepath.Join(t.TempDir(), "a.db")
+	db, err := newDatabase("", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.open()
+	if err := db.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(context.Background()) }()
+	newMonitor(db).look(time.Now())
+}
+
 func TestMonitor_TellsASessionThatRunsForLongOnce(t *testing.T) {
 	t.Parallel()
 	db, m := looked(t)

@@ -13,6 +13,9 @@ func (d *Database) start(ctx context.Context) error {
 	if d.active.closing.Err() != nil {
 		return fmt.Errorf("%w: it was stopped; a second start needs a new one", ErrClosed)
 	}
+	if d.sessions == nil { // no one in the graph asked for them; the monitor does
+		d.assemble(d.main)
+	}
 	for _, warning := range d.engine.Warnings() {
 		d.log.Warn(warning)
 	}

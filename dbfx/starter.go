@@ -40,9 +40,6 @@ func (d *Database) runStarters(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*4/5)
 		defer cancel()
 	}
-	if d.sessions == nil { // no one in the graph asked for them
-		d.assemble(d.main)
-	}
 	for _, s := range d.starters {
 		if err := s.run(ctx, d); err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
