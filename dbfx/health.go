@@ -60,6 +60,7 @@ type Health struct {
 	state     func() State // StateUp once the start is over
 	checks    []*runningCheck
 	stopping  atomic.Bool
+	answered  atomic.Int64    // when the database last did, in Unix nanoseconds
 	pressure  func() pressure // of the sessions; never nil
 	saw       func(r Report)  // told each report; never nil
 	writable  func(context.Context) error
@@ -176,6 +177,9 @@ func (h *Health) probe(ctx context.Context) Report {
 	case pressure == waited:
 		report.Status, report.State = Warn, StateSaturated
 	}
+	if err == nil {
+		h.answered.Store(report.Time.UnixNano())
+	}
 	report.Duration, report.Pool = time.Since(report.Time), h.db.Stats()
 	if report.Status != Fail {
 		h.runChecks(ctx, &report)
@@ -210,6 +214,11 @@ func (h *Health) Last() Report {
 	defer h.mu.Unlock()
 	return h.last
 }
+
+// Answered returns when the database last answered the start or a check, without
+// asking; zero before. A quiet service asks only when a probe, the page or a session
+// that failed makes it, so that Last may be old.
+func (h *Health) Answered() time.Time { return timeOf(h.answered.Load()) }
 
 // State says how the database is without asking it: StateStarting and
 // StateStopping as they are, else what the last check found.

@@ -34,6 +34,7 @@ func (d *Database) start(ctx context.Context) error {
 		_ = d.abort()
 		return fmt.Errorf("dbfx: %w", err)
 	}
+	d.health.answered.CompareAndSwap(0, time.Now().UnixNano())
 	d.started.Store(true)
 	d.trim.start(d.main, d.engine.Main())
 	if reader := d.engine.Reader(); reader.Replica {

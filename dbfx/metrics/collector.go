@@ -27,7 +27,8 @@ var ownMetrics = []struct {
 	name, help string
 	labels     []string
 }{
-	{"dbfx_up", "Whether the database answered when it was last asked: 1 or 0.", nil},
+	{"dbfx_up", "Whether the database answered when it was last asked: 1 or 0, also before the start is over.", nil},
+	{"dbfx_last_answer_timestamp_seconds", "When the database last answered the start or a check: how old dbfx_up is while it is 1.", nil},
 	{"dbfx_sessions_running", "Sessions that have a connection now.", nil},
 	{"dbfx_sessions_waiting", "Sessions that wait for a connection now.", nil},
 	{"dbfx_session_oldest_seconds", "How long the oldest running session has had its connection.", nil},
@@ -147,7 +148,11 @@ func (e emitter) histogram(name string, d dbfx.Distribution) {
 }
 
 func (e emitter) session(s dbfx.Stats) {
-	e.gauge("dbfx_up", oneIf(e.database.Health().Last().State != dbfx.StateDown))
+	health := e.database.Health()
+	e.gauge("dbfx_up", oneIf(health.State() != dbfx.StateStarting && health.Last().State != dbfx.StateDown))
+	if at := health.Answered(); !at.IsZero() {
+		e.gauge("dbfx_last_answer_timestamp_seconds", float64(at.UnixMilli())/1000)
+	}
 	e.gauge("dbfx_sessions_running", float64(s.Running))
 	e.gauge("dbfx_sessions_waiting", float64(s.Waiting))
 	e.gauge("dbfx_session_oldest_seconds", s.Oldest.Held.Seconds())

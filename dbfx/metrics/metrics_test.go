@@ -119,6 +119,39 @@ func TestModule_PassesTheLint(t *testing.T) {
 	})
 }
 
+// TestModule_UpIsZeroBeforeTheStart: a scrape may come early.
+func TestModule_UpIsZeroBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewPedanticRegistry()
+	early := ""
+	scrapes := fx.Provide(fx.Annotate(func() dbfx.Starter {
+		return dbfx.Starter{Run: func(context.Context, *dbfx.Database) error {
+			early = scrape(t, registry)
+			return nil
+		}}
+	}, fx.ResultTags(`group:"dbfx.starters"`)))
+	var databases []*dbfx.Database
+	m := metrics.New()
+	app := fxtest.New(t, scrapes, fx.Provide(fx.Annotate(func() dbfx.Observer { return m }, fx.ResultTags(`group:"dbfx.observers"`))),
+		fx.Invoke(fx.Annotate(func(all []*dbfx.Database) {
+			databases = all
+			if _, err := m.Register(registry, all...); err != nil {
+				t.Error(err)
+			}
+		}, fx.ParamTags(`group:"dbfx.databases"`))))
+	if !strings.Contains(early, `dbfx_up{db_name="default"} 0`) || strings.Contains(early, "dbfx_last_answer") {
+		t.Errorf("before the start is over:\n%s", early)
+	}
+	text := scrape(t, registry)
+	if !strings.Contains(text, `dbfx_up{db_name="default"} 1`) || !strings.Contains(text, "dbfx_last_answer_timestamp_seconds{") {
+		t.Errorf("after it:\n%s", text)
+	}
+	start := databases[0].Health().Answered()
+	if app.Health.Check(t.Context()); !databases[0].Health().Answered().After(start) {
+		t.Error("a check has answered since")
+	}
+}
+
 // TestModule_NamesTheFamilyOfDBStatsCollector: a registry that has both would
 // refuse a name with another help or other labels.
 func TestModule_NamesTheFamilyOfDBStatsCollector(t *testing.T) {
