@@ -36,9 +36,8 @@ type transaction struct {
 	sqlTx  *sql.Tx  // made when SQLTx or PrepareContext asks for it
 	opened []opened // results that may be open still
 
-	running atomic.Int32 // statements
-	killed  atomic.Bool  // Close ended it
-	ending  *limited     // the context of COMMIT or ROLLBACK; mu guards it
+	killed atomic.Bool // Close ended it
+	ending *limited    // the context of COMMIT or ROLLBACK; mu guards it
 }
 
 var (
@@ -70,11 +69,12 @@ func (w *work) attempt(ctx context.Context, number int) (result attemptResult) {
 	fnCtx, stop := withTimeout(tx.ctx, w.options.timeout)
 	defer stop()
 	s.ctx = context.WithValue(fnCtx, sessionKey{w.sessions}, s)
+	tx.hold.Scope = tx
 	active.enter(w, tx, working)
 	defer func() {
 		result.first = tx.link.State().First
 		s.done.Store(true)
-		if tx.running.Load() > 0 {
+		if tx.hold.Running.Load() > 0 {
 			tx.cancel(errSessionEnd) // ROLLBACK would wait for the statement
 		}
 		if !result.committed {
@@ -94,6 +94,16 @@ func (w *work) attempt(ctx context.Context, number int) (result attemptResult) {
 	result.err = tx.finish(result.err)
 	result.committed = result.err == nil && !w.readOnly
 	return result
+}
+
+// Context implements engine.Scope.
+func (tx *transaction) Context() context.Context { return tx.top.ctx }
+
+// Inside implements engine.Scope. A context without Done is one that
+// context.WithoutCancel made.
+func (tx *transaction) Inside(ctx context.Context) bool {
+	s := tx.sessions.FromContext(ctx)
+	return s != nil && s.root == tx && ctx.Done() != nil
 }
 
 // finish decides what becomes of the transaction after fn returned err, and

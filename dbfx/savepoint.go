@@ -121,7 +121,7 @@ func (s *Session) result(err error) error {
 		return ofOtherCommit(err)
 	case s.ctx.Err() != nil:
 		return context.Cause(s.ctx)
-	case s.root.running.Load() > 0 || s.busy.Load():
+	case s.root.hold.Running.Load() > 0 || s.busy.Load():
 		return fmt.Errorf("%w: a statement or a nested session still runs although fn has returned", ErrSessionBusy)
 	}
 	return s.health()
@@ -131,7 +131,7 @@ func (s *Session) result(err error) error {
 // a time: the end of the scope's context would end the connection with it. Where a
 // statement still runs that is as it should be.
 func (tx *transaction) endRows() {
-	if link, ok := tx.link.(interface{ EndRows() }); ok && tx.running.Load() == 0 {
+	if link, ok := tx.link.(interface{ EndRows() }); ok && tx.hold.Running.Load() == 0 {
 		_ = tx.alone(func() error { link.EndRows(); return nil })
 	}
 }

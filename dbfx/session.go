@@ -45,7 +45,8 @@ func (s *Session) ExecContext(ctx context.Context, query string, args ...any) (s
 	return s.root.exec(call, query, args)
 }
 
-// QueryContext implements DBTX. Close the rows before fn returns.
+// QueryContext implements DBTX. Close the rows before fn returns: those that are
+// left open are closed then, and fail with ErrSessionDone where they are read on.
 func (s *Session) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	call, err := s.enter(ctx)
 	if err != nil {
@@ -102,8 +103,9 @@ func (s *Session) AfterCommit(fn func(ctx context.Context)) {
 }
 
 // SQLTx returns the transaction for libraries that ask for one. Do not end it:
-// its Commit rolls back and the session is reported as rolled back. A session
-// that has ended returns one that has ended too.
+// its Commit rolls back and the session is reported as rolled back. What runs in it
+// ends with fn, under whichever context. A session that has ended returns one that
+// has ended too.
 func (s *Session) SQLTx() *sql.Tx {
 	if !s.root.use() {
 		return doneTx()
@@ -178,19 +180,17 @@ func (s *Session) enter(ctx context.Context) (*engine.Call, error) {
 	if !s.root.use() {
 		return nil, ErrSessionDone
 	}
-	s.root.running.Add(1)
-	if s.root.sessions.FromContext(ctx) == s {
+	s.root.hold.Running.Add(1)
+	if s.root.sessions.FromContext(ctx) == s && ctx.Done() != nil { // nil is that of context.WithoutCancel
 		return engine.NewCall(ctx, nil), nil
 	}
 	// A context from elsewhere: a statement that is still running when fn returns
 	// must end then.
-	merged, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
-	return engine.NewCall(merged, func() { stop(); cancel(nil) }), nil
+	return engine.NewCallWithin(ctx, s.ctx), nil
 }
 
 func (tx *transaction) leave() {
-	tx.running.Add(-1)
+	tx.hold.Running.Add(-1)
 	tx.used()
 }
 

@@ -108,11 +108,16 @@ func (tx *transaction) closeOpened() {
 	}
 	timer := time.AfterFunc(closeGrace, func() { tx.cancel(errSessionEnd) })
 	defer timer.Stop()
+	_, foreign := tx.link.(*foreign)
 	for _, o := range list {
 		if o.call.Ended() {
 			continue
 		}
+		o.call.Cut(ErrSessionDone)
 		if o.rows != nil {
+			if !foreign {
+				_ = o.rows.Next() // it fails: who reads on learns that these were not all
+			}
 			_ = o.rows.Close()
 		} else {
 			_ = o.row.Scan() // it fails for want of a destination, and closes the rows
@@ -152,7 +157,9 @@ func (tx *transaction) freeSQLTx() {
 		return
 	}
 	tx.link.Free()
-	_ = sqlTx.Rollback()
+	timer := time.AfterFunc(closeGrace, func() { tx.cancel(errSessionEnd) })
+	defer timer.Stop()
+	_ = sqlTx.Rollback() // waits for its statements
 }
 
 // doneTx returns a *sql.Tx that has ended.

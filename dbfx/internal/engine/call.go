@@ -14,6 +14,10 @@ type Call struct {
 	real    context.Context
 	release func() // ends what keeps the real context; nil where nothing does
 	ended   atomic.Bool
+	refused atomic.Pointer[error] // of Cut
+
+	hold     *Hold // of a statement that did not come through the Session; see Tracer
+	returned atomic.Bool
 }
 
 var _ context.Context = (*Call)(nil)
@@ -33,6 +37,14 @@ func (c *Call) Done() <-chan struct{} { return nil }
 // Err implements context.Context.
 func (c *Call) Err() error { return nil }
 
+// NewCallWithin makes the call of a statement under ctx that ends with another
+// context too.
+func NewCallWithin(ctx, other context.Context) *Call {
+	merged, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
+	return NewCall(merged, func() { stop(); cancel(nil) })
+}
+
 type callKey struct{}
 
 // Value implements context.Context.
@@ -46,9 +58,36 @@ func (c *Call) Value(key any) any {
 // End says that the statement has ended and its rows are closed. It may be called
 // twice, and on a nil Call.
 func (c *Call) End() {
-	if c != nil && !c.ended.Swap(true) && c.release != nil {
+	if c == nil {
+		return
+	}
+	c.Returned()
+	if !c.ended.Swap(true) && c.release != nil {
 		c.release()
 	}
+}
+
+// Returned says that the driver's method has returned; rows may be open still. It
+// may be called twice, and on a nil Call.
+func (c *Call) Returned() {
+	if c != nil && c.hold != nil && !c.returned.Swap(true) {
+		c.hold.Running.Add(-1)
+	}
+}
+
+// Cut makes the driver answer err to whoever reads on in the rows. To the reader of
+// rows that another closes they would look complete.
+func (c *Call) Cut(err error) { c.refused.Store(&err) }
+
+// Refused returns the error of Cut, nil without one and on a nil Call.
+func (c *Call) Refused() error {
+	if c == nil {
+		return nil
+	}
+	if err := c.refused.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Ended reports whether End was called.

@@ -36,6 +36,25 @@ type Tracer struct {
 	Hold  *Hold // nil while no session has the connection
 }
 
+// Reveal is the function Reveal, and makes a Call of a session's statement that did
+// not come through the Session, such as one of SQLTx: the end of the session must
+// know of it. The driver calls Returned and End of it.
+func (t *Tracer) Reveal(ctx context.Context) (context.Context, *Call) {
+	ctx, call := Reveal(ctx)
+	if call != nil || t.Hold == nil || t.Hold.Scope == nil {
+		return ctx, call
+	}
+	h := t.Hold
+	if h.Scope.Inside(ctx) {
+		call = NewCall(ctx, nil)
+	} else {
+		call = NewCallWithin(ctx, h.Scope.Context())
+	}
+	call.hold = h
+	h.Running.Add(1)
+	return call.real, call
+}
+
 // Begin says that a statement begins, and returns the time.
 func (t *Tracer) Begin(sql string) time.Time {
 	if t.Hold == nil && !t.Trace.On() {
@@ -79,6 +98,10 @@ type Hold struct {
 	Session string
 	// Backend is the process of PostgreSQL that serves the connection, 0 elsewhere.
 	Backend atomic.Uint32
+	// Running counts the statements that have not returned.
+	Running atomic.Int32
+	// Scope knows the context of the session's function. It is nil before that runs.
+	Scope Scope
 	// Wait bounds the wait for another connection in place of one that was dead; nil
 	// is no bound.
 	Wait Wait
@@ -124,6 +147,14 @@ func (h *Hold) Counts() (statements, rows int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.statements, h.rows
+}
+
+// Scope is what a session knows of contexts.
+type Scope interface {
+	// Context is that of the session's function.
+	Context() context.Context
+	// Inside reports whether ctx is made of it and ends with it.
+	Inside(ctx context.Context) bool
 }
 
 // Wait is what a session knows of the wait for a connection.

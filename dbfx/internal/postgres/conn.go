@@ -58,7 +58,8 @@ type conn struct {
 // again: one INSERT gave three rows. A connection that was open before the call
 // has sent it, so the error says that.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	ctx, _ = engine.Reveal(ctx)
+	ctx, call := c.trace.Reveal(ctx)
+	defer call.End()
 	if _, err := c.admit(query); err != nil {
 		return nil, err
 	}
@@ -126,8 +127,10 @@ func (c *conn) allow(query string, s script, rules engine.Rules) error {
 
 // QueryContext implements driver.QueryerContext.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	ctx, call := engine.Reveal(ctx)
+	ctx, call := c.trace.Reveal(ctx)
+	defer call.Returned()
 	if _, err := c.admit(query); err != nil {
+		call.End()
 		return nil, err
 	}
 	open := !c.stdConn.Conn().IsClosed()

@@ -35,6 +35,7 @@ func (c *conn) rows(ctx context.Context, call *engine.Call, query string, args [
 	c.note(err)
 	if err != nil {
 		c.trace.End(ctx, query, args, start, -1, err)
+		call.End()
 		return nil, err
 	}
 	c.current = &rows{Rows: raw.(*stdlib.Rows), conn: c, ctx: ctx, call: call, query: query, args: args, start: start}
@@ -45,6 +46,9 @@ func (c *conn) rows(ctx context.Context, call *engine.Call, query string, args [
 func (r *rows) Next(dest []driver.Value) error {
 	if r.ended != nil {
 		return r.ended
+	}
+	if err := r.call.Refused(); err != nil {
+		return err
 	}
 	err := r.Rows.Next(dest)
 	if err == nil {

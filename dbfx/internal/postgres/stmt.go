@@ -20,7 +20,8 @@ type stmt struct {
 
 // ExecContext implements driver.StmtExecContext.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	ctx, _ = engine.Reveal(ctx)
+	ctx, call := s.conn.trace.Reveal(ctx)
+	defer call.End()
 	if err := s.allow(); err != nil {
 		return nil, err
 	}
@@ -47,8 +48,10 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 
 // QueryContext implements driver.StmtQueryContext.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	ctx, call := engine.Reveal(ctx)
+	ctx, call := s.conn.trace.Reveal(ctx)
+	defer call.Returned()
 	if err := s.allow(); err != nil {
+		call.End()
 		return nil, err
 	}
 	s.conn.departs(ctx)

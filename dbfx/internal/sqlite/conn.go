@@ -40,12 +40,13 @@ var (
 
 // ExecContext implements driver.ExecerContext.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	ctx, _ = engine.Reveal(ctx)
 	return c.exec(ctx, c.engine.plan(query), args, false)
 }
 
 // exec runs a statement whose rows nobody wants.
 func (c *conn) exec(ctx context.Context, p *plan, args []driver.NamedValue, prepared bool) (result driver.Result, err error) {
+	ctx, statement := c.trace.Reveal(ctx)
+	defer statement.End()
 	start := c.trace.Begin(p.query)
 	call, err := c.enter(ctx, p, args, prepared)
 	if err != nil { // it was locked out, or could not be prepared
@@ -85,11 +86,13 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 
 // query runs a statement and returns its rows.
 func (c *conn) query(ctx context.Context, p *plan, args []driver.NamedValue, prepared bool) (driver.Rows, error) {
-	ctx, statement := engine.Reveal(ctx)
+	ctx, statement := c.trace.Reveal(ctx)
+	defer statement.Returned()
 	start := c.trace.Begin(p.query)
 	call, err := c.enter(ctx, p, args, prepared)
 	if err != nil {
 		c.trace.End(ctx, p.query, args, start, -1, err)
+		statement.End()
 		return nil, err
 	}
 	call.statement = statement

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"io"
 	"reflect"
 	"slices"
@@ -34,10 +35,17 @@ type rows struct {
 	closed bool
 }
 
+// errCut is the answer to who reads on in a result that its transaction's end has
+// closed. database/sql does not ask once it has closed the rows itself.
+var errCut = errors.New("the transaction has ended, and this result was not read to its end")
+
 // Next implements driver.Rows.
 func (r *rows) Next(dest []driver.Value) error {
 	if r.closed {
-		return io.EOF
+		return errCut
+	}
+	if err := r.call.statement.Refused(); err != nil {
+		return err
 	}
 	if !r.watch.step() {
 		r.err = r.ctx.Err()

@@ -3,8 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-
-	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // rawStmt is the driver's prepared statement.
@@ -25,7 +23,6 @@ var _ rawStmt = (*stmt)(nil)
 
 // ExecContext implements driver.StmtExecContext.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	ctx, _ = engine.Reveal(ctx)
 	return s.conn.exec(ctx, s.plan, args, true)
 }
 
