@@ -141,6 +141,9 @@ func (k *call) end(err error) {
 	c := k.conn
 	c.state.note(err)
 	k.statement.End()
+	if k.plan.pragma && k.plan.changes {
+		k.real.lookAtPatience()
+	}
 	if c.readOnly && k.plan.pragma {
 		k.real.readOnly = false // perhaps: it is set once more
 		_ = k.real.setReadOnly(true)

@@ -1,10 +1,6 @@
 package sqlite
 
-import (
-	"context"
-
-	lib "modernc.org/sqlite/lib"
-)
+import "context"
 
 // control keeps the statements that begin and end transactions, which the driver
 // prepares anew each time: kept, Run takes 0.81 to 0.85 of the time.
@@ -38,24 +34,6 @@ func (r *realConn) beginTx(ctx context.Context, readOnly bool) error {
 	return r.patiently(ctx, func(ctx context.Context) error {
 		return r.runKept(ctx, &r.control.beginImmediate, "begin immediate")
 	})
-}
-
-// patiently runs a statement that may have to wait for another process's lock, and
-// that does nothing where it cannot have it. The driver ends that wait with the
-// context, for the price of a goroutine; so the statement is first tried without a
-// wait, as in most cases there is none.
-func (r *realConn) patiently(ctx context.Context, act func(context.Context) error) error {
-	if ctx.Done() == nil || r.changed { // the busy timeout may be another by now
-		return act(ctx)
-	}
-	wait := r.shelf.engine.opt.BusyTimeout.Milliseconds()
-	lib.Xsqlite3_busy_timeout(r.tls, r.db, 0)
-	err := act(context.WithoutCancel(ctx))
-	lib.Xsqlite3_busy_timeout(r.tls, r.db, int32(wait))
-	if primary(err) != codeBusy || wait == 0 {
-		return err
-	}
-	return act(ctx)
 }
 
 // commitTx runs COMMIT, which nothing stops: in WAL mode it waits for no lock, and

@@ -54,17 +54,11 @@ func (c *conn) exec(ctx context.Context, p *plan, args []driver.NamedValue, prep
 		return nil, err
 	}
 	start = c.trace.Begin(p.query) // who waited for the lock has not run yet
-	inner, watch := call.real.watch(ctx, call.waits)
-	switch {
-	case call.stmt == nil:
-		result, err = call.real.raw.ExecContext(inner, p.query, args)
-	case call.waits:
-		err = call.real.patiently(inner, func(ctx context.Context) error {
-			result, err = call.stmt.ExecContext(ctx, args)
-			return err
-		})
-	default:
-		result, err = call.stmt.ExecContext(inner, args)
+	watch := call.real.watch(ctx)
+	if call.stmt != nil {
+		result, err = call.run(ctx, call.stmt, args)
+	} else {
+		result, err = call.runEach(ctx, args)
 	}
 	watch.end()
 	err = because(ctx, err)
@@ -97,20 +91,14 @@ func (c *conn) query(ctx context.Context, p *plan, args []driver.NamedValue, pre
 	}
 	call.statement = statement
 	r := &rows{call: call, ctx: ctx, args: args, start: c.trace.Begin(p.query)}
-	inner, watch := call.real.watch(ctx, call.waits)
-	r.watch = watch
-	var raw driver.Rows
-	if call.stmt != nil {
-		raw, err = call.stmt.QueryContext(inner, args)
-	} else {
-		raw, err = call.real.raw.QueryContext(inner, p.query, args)
-	}
+	r.watch = call.real.watch(ctx)
+	raw, err := call.open(ctx, args)
 	if err != nil {
 		err = because(ctx, err)
 		r.finish(err, -1)
 		return nil, err
 	}
-	watch.rest()
+	r.watch.rest()
 	r.rawRows = raw.(rawRows)
 	r.kinds = kinds(r.rawRows)
 	call.real.results = append(call.real.results, r)

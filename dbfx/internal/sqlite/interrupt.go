@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,10 @@ import (
 //
 // The driver does so for Exec and for the first step of a query, with a goroutine
 // each time, and not for the rows that follow: a second row that needed long
-// work ended 17.7 s after its context. An interrupter spans the whole result and
-// costs no goroutine until the context ends.
+// work ended 17.7 s after its context. It also calls a statement cancelled that was
+// done when the context ended, and committed. So it gets a context without an end.
+// An interrupter spans the whole result and costs no goroutine until the context
+// ends.
 //
 // SQLite interrupts whatever runs on a connection. So this one strikes only while
 // its own statement does: a result that is left open, with a context that has ended,
@@ -34,19 +37,15 @@ const (
 	over                      // the context has ended while it rested, or the statement is done
 )
 
-// watch begins to watch ctx for a statement, and returns the context to give to
-// the driver. A statement that can wait for another process's lock keeps ctx too:
-// SQLite does not interrupt that wait, and the driver's busy handler ends it.
-func (r *realConn) watch(ctx context.Context, waits bool) (context.Context, *interrupter) {
+// watch begins to watch ctx for a statement. SQLite does not interrupt a wait for
+// another process's lock: see patiently.
+func (r *realConn) watch(ctx context.Context) *interrupter {
 	if ctx.Done() == nil {
-		return ctx, nil
+		return nil
 	}
 	w := &interrupter{db: r.db}
 	w.stop = context.AfterFunc(ctx, w.interrupt)
-	if waits {
-		return ctx, w
-	}
-	return context.WithoutCancel(ctx), w
+	return w
 }
 
 // interrupt runs until the statement rests or is over: SQLite forgets an interrupt
@@ -94,10 +93,13 @@ func (w *interrupter) end() {
 }
 
 // because returns the context's error for a statement that was interrupted on
-// its behalf.
+// its behalf. An interrupt ends all that is open on its connection.
 func because(ctx context.Context, err error) error {
-	if err != nil && primary(err) == codeInterrupt && ctx.Err() != nil {
+	if err == nil || primary(err) != codeInterrupt {
+		return err
+	}
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return err
+	return fmt.Errorf("a statement beside this one on its connection was cancelled, which ends both: %w", err)
 }

@@ -3,7 +3,9 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
@@ -36,4 +38,31 @@ func TestRows_LeftOpenByAContextThatEndedDoNotEndTheStatementsBeside(t *testing.
 	if got := text(t, c, "select count(*) from t"); got != "100002" {
 		t.Errorf("got %s rows", got)
 	}
+}
+
+// TestRows_SayThatAStatementBesideThemWasCancelled and do not look complete: SQLite
+// interrupts a connection, and no single statement.
+func TestRows_SayThatAStatementBesideThemWasCancelled(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t, 8)
+	c := pin(t, db)
+	rows, err := c.QueryContext(t.Context(), "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000) select i from n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	rows.Next()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := c.ExecContext(ctx, "select count(*) from (with recursive n(i) as (select 1 union all select i + 1 from n) select i from n)"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the statement: got %v", err)
+	}
+	for rows.Next() {
+		continue
+	}
+	if err := rows.Err(); err == nil || !strings.Contains(err.Error(), "beside this one") {
+		t.Errorf("the rows: got %v", err)
+	}
+	_ = rows.Close()
+	mustExec(t, c, "select 1")
 }

@@ -50,11 +50,12 @@ type realConn struct {
 	control
 	born int64 // in nanoseconds
 
-	holder   *conn   // who has it, nil on the shelf
-	results  []*rows // those that are not closed
-	readOnly bool    // query_only is on
-	changed  bool    // a statement left something on it that the next user must not meet
-	created  bool    // it may have a temporary table
+	holder   *conn         // who has it, nil on the shelf
+	results  []*rows       // those that are not closed
+	readOnly bool          // query_only is on
+	changed  bool          // a statement left something on it that the next user must not meet
+	created  bool          // it may have a temporary table
+	patience time.Duration // its busy timeout
 
 	commitHook   sqlite.CommitHookFn // the user's, by sql.Conn.Raw
 	rollbackHook sqlite.RollbackHookFn
@@ -109,6 +110,7 @@ func (s *shelf) connectOnce(ctx context.Context) (*realConn, error) {
 	}
 	r := &realConn{
 		raw: raw, shelf: s, db: handle(raw, "db"), tls: libc.NewTLS(), cache: newCache(s.engine.opt.StatementCache), born: time.Now().UnixNano(),
+		patience: s.engine.opt.BusyTimeout,
 	}
 	if err := r.ready(ctx); err != nil {
 		_ = r.close()

@@ -34,6 +34,7 @@ func (r *realConn) scrub() bool {
 	for _, p := range r.shelf.pragmas {
 		_ = r.apply(context.Background(), p)
 	}
+	r.lookAtPatience()
 	return true
 }
 

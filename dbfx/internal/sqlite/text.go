@@ -72,6 +72,40 @@ func endOfStatement(query string, i int) int {
 	return len(query)
 }
 
+// endOfPart is endOfStatement that knows triggers: the body of one holds statements,
+// and ends with END.
+func endOfPart(query string, i int) int {
+	end := endOfStatement(query, i)
+	if !isTrigger(query, i) {
+		return end
+	}
+	for end < len(query) {
+		if word, j := nextWord(query, end); word == "END" {
+			return min(skipBlank(query, j)+1, len(query)) // the ; behind it
+		}
+		end = endOfStatement(query, end)
+	}
+	return end
+}
+
+// isTrigger reports whether the statement at i is a CREATE TRIGGER.
+func isTrigger(query string, i int) bool {
+	word, end := wordAt(query, i)
+	if word == "EXPLAIN" {
+		if word, end = nextWord(query, end); word == "QUERY" {
+			_, end = nextWord(query, end) // PLAN
+			word, end = nextWord(query, end)
+		}
+	}
+	if word != "CREATE" {
+		return false
+	}
+	if word, end = nextWord(query, end); word == "TEMP" || word == "TEMPORARY" {
+		word, _ = nextWord(query, end)
+	}
+	return word == "TRIGGER"
+}
+
 // firstStatement returns the index of the first statement from i on, past blanks
 // and empty statements, or the length of query.
 func firstStatement(query string, i int) int {

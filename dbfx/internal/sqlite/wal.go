@@ -91,7 +91,7 @@ func (w *wal) restart(r *realConn) bool {
 		return false
 	}
 	defer func() {
-		if r.run(fmt.Sprintf("pragma busy_timeout = %d", w.engine.opt.BusyTimeout.Milliseconds())) != nil {
+		if r.run(fmt.Sprintf("pragma busy_timeout = %d", r.patience.Milliseconds())) != nil {
 			r.changed = true
 		}
 	}()
