@@ -181,10 +181,13 @@ func (k *plans) find(query string) *plan {
 	return k.known[query]
 }
 
+// add keeps p, which nobody else knows yet.
 func (k *plans) add(p *plan) {
 	if len(p.query) > longestKept {
 		return
 	}
+	// A text may be a piece of a large one, which would be kept whole.
+	p.query, p.word = strings.Clone(p.query), strings.Clone(p.word)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.known == nil || k.bytes > mostPlans {

@@ -48,7 +48,7 @@ type realConn struct {
 	tls   *libc.TLS
 	cache *cache
 	control
-	born int64 // in nanoseconds
+	born int64 // the generation that it was opened in
 
 	holder   *conn         // who has it, nil on the shelf
 	results  []*rows       // those that are not closed
@@ -99,6 +99,7 @@ func (s *shelf) connectOnce(ctx context.Context) (*realConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	born := s.engine.generation.Load() // before the file is opened: Renew may come meanwhile
 	opened, err := base.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func (s *shelf) connectOnce(ctx context.Context) (*realConn, error) {
 		return nil, fmt.Errorf("modernc.org/sqlite: unexpected connection %T", opened)
 	}
 	r := &realConn{
-		raw: raw, shelf: s, db: handle(raw, "db"), tls: libc.NewTLS(), cache: newCache(s.engine.opt.StatementCache), born: time.Now().UnixNano(),
+		raw: raw, shelf: s, db: handle(raw, "db"), tls: libc.NewTLS(), cache: newCache(s.engine.opt.StatementCache), born: born,
 		patience: s.engine.opt.BusyTimeout,
 	}
 	if err := r.ready(ctx); err != nil {

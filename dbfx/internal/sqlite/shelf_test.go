@@ -98,3 +98,32 @@ func TestShelf_AWaitEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %+v", n)
 	}
 }
+
+// TestEngine_RenewReplacesWhatWasOpenedBefore whatever the clock says.
+func TestEngine_RenewReplacesWhatWasOpenedBefore(t *testing.T) {
+	t.Parallel()
+	db, e := open(t, 8)
+	mustExec(t, db, "create table t (a)")
+	for range 3 {
+		c := pin(t, db)
+		mustExec(t, c, "select 1 from t")
+		var old *realConn
+		raw(t, c, func(c *conn) { old = c.real })
+		e.Renew()
+		e.readers.mu.Lock()
+		_, known := e.readers.open[old]
+		e.readers.mu.Unlock()
+		if !known || !e.outdated(old) {
+			t.Fatal("the connection in use is gone, or stays")
+		}
+		_ = c.Close()
+		c = pin(t, db)
+		mustExec(t, c, "select 1 from t")
+		raw(t, c, func(c *conn) {
+			if c.real == old || e.outdated(c.real) {
+				t.Error("the next user has it, or another old one")
+			}
+		})
+		_ = c.Close()
+	}
+}

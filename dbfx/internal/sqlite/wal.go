@@ -96,7 +96,7 @@ func (w *wal) restart(r *realConn) bool {
 		}
 	}()
 	for until := time.Now().Add(walPatience); ; time.Sleep(time.Millisecond) {
-		answer, err := r.askRow(ctx, "pragma wal_checkpoint(restart)") // busy, pages of the log, of them copied
+		answer, err := r.askRow(ctx, "pragma main.wal_checkpoint(restart)") // busy, pages of the log, of them copied
 		if err == nil && len(answer) == 3 && answer[0] == int64(0) {
 			w.note(answer, true)
 			return true

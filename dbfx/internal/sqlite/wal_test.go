@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -114,5 +115,39 @@ func TestWAL_AReaderThatStaysIsNamed(t *testing.T) {
 	for e.wal.failing != (time.Time{}) {
 		e.wal.looked = time.Time{}
 		write(t, db)
+	}
+}
+
+// TestWAL_OnlyItsOwnFileIsCheckpointed: the log of an attached database is of no
+// concern to the limit, and its reader must not make the checkpoint fail.
+func TestWAL_OnlyItsOwnFileIsCheckpointed(t *testing.T) {
+	t.Parallel()
+	db, e := openLog(t, 1<<20, nil)
+	beside, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "beside.db")+"?_pragma=journal_mode(wal)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = beside.Close() }()
+	mustExec(t, beside, "create table x (a)")
+	reader, err := beside.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Rollback() }()
+	_ = text(t, reader, "select count(*) from x")
+	var path string
+	if err := beside.QueryRowContext(t.Context(), "select file from pragma_database_list").Scan(&path); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, beside, "insert into x values (1)") // which the reader does not see
+	c := pin(t, db)
+	mustExec(t, c, "attach ? as beside", path)
+	for range 30 {
+		if _, err := c.ExecContext(t.Context(), "update t set b = ?", strings.Repeat(fmt.Sprint(written.Add(1)%10), 100_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := e.Figures().WAL; f.Checkpoints == 0 || f.Blocked > 0 {
+		t.Errorf("got %+v", f)
 	}
 }
