@@ -5,6 +5,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
@@ -80,11 +83,21 @@ func (c *conn) farewell() error {
 		case !c.socket.known() || !c.socket.pending():
 			return nil
 		}
-		//lint:ignore SA1019 it reads what has come and sends nothing, as Ping would
-		if err := pg.CheckConn(); err != nil {
+		if err := receive(pg); err != nil {
 			c.note(err)
 			return err
 		}
+	}
+	return nil
+}
+
+// receive reads a message that has come, and sends nothing. Of one that has come in
+// part the rest is not waited for.
+func receive(pg *pgconn.PgConn) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if _, err := pg.ReceiveMessage(ctx); err != nil && !pgconn.Timeout(err) {
+		return err
 	}
 	return nil
 }
