@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 )
 
@@ -46,7 +47,16 @@ func (s *step) mark(ctx context.Context, raw link) error {
 	return raw.exec(ctx, `insert into `+s.m.opt.table+`_files (version_id, file, checksum, statements_done, prefix) values ($1, $2, $3, $4, $5)
 		on conflict (version_id) do update set file = excluded.file, checksum = excluded.checksum, applied_at = '',
 			statements_done = excluded.statements_done, prefix = excluded.prefix`,
-		s.mig.version, s.mig.file, s.mig.checksum, int64(s.at-1), prefixOf(s.mig.script.up, s.at-1))
+		s.mig.version, s.mig.file, s.mig.checksum, int64(s.at-1), s.prefix())
+}
+
+// prefix is prefixOf the statements that are done. It goes on where it was: a file
+// may have a hundred thousand.
+func (s *step) prefix() string {
+	for ; s.hashed < s.at-1; s.hashed++ {
+		addTo(s.hash, s.mig.script.up[s.hashed])
+	}
+	return hex.EncodeToString(s.hash.Sum(nil))
 }
 
 // resumesHere reports whether an earlier run was broken off in the statement that
@@ -56,6 +66,8 @@ func (s *step) resumesHere() bool { return s.resumes && s.at == s.done+1 }
 // mustStay looks, from outside, whether the version is there: a file that leaves
 // a transaction open has put it into that.
 func (s *step) mustStay(ctx context.Context, db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+	defer cancel()
 	now, err := s.m.readState(ctx, db)
 	if err == nil && now.applied(s.mig.version) != s.up {
 		err = s.explain(errors.New("it leaves a transaction open, which was rolled back"), statement{}, "")

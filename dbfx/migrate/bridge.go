@@ -120,11 +120,9 @@ type bridgeTx struct {
 // Commit implements driver.Tx.
 func (t *bridgeTx) Commit() error {
 	defer t.cancel()
-	stop := t.step.m.commitTimer(t.cancel)
-	defer stop()
-	err := t.raw.Commit()
+	err := t.step.m.commit(t.raw.Commit, t.cancel)
 	if err != nil {
-		err = t.step.fail(fmt.Errorf("commit: %w", err))
+		err = t.step.fail(err)
 	}
 	return err
 }

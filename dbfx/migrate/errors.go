@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // What the methods of a Migrator return beside *Error.
@@ -77,8 +79,8 @@ func sqlState(err error) string {
 
 // shorten makes one line of a statement, at most 120 characters long, which ends
 // before a password.
-func shorten(text string) string {
-	tokens := code(text)
+func shorten(rules engine.Rules, text string) string {
+	tokens := code(rules, text)
 	for i := 1; i < len(tokens); i++ {
 		if tokens[i].kind == literal && tokens[i-1].is("password") {
 			var words []string

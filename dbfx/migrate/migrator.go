@@ -119,21 +119,27 @@ func (m *Migrator) Baseline(ctx context.Context, version int64) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.on(ctx, func(ctx context.Context, m *Migrator, db *sql.DB) error {
+	written := false // by a try whose COMMIT was lost
+	err = m.on(ctx, func(ctx context.Context, m *Migrator, db *sql.DB) error {
 		return m.locked(ctx, db, func(ctx context.Context, tx *sql.Tx) error {
 			if err := m.ensureTables(ctx, tx); err != nil {
 				return err
 			}
 			s, err := m.readState(ctx, tx)
+			if err == nil && written && s.version() == version {
+				return nil
+			}
 			if err == nil && len(s.order) > 0 {
-				err = fmt.Errorf("dbfx: migrate: the database is at version %d; a baseline is for one without a version", s.version())
+				err = fmt.Errorf("the database is at version %d; a baseline is for one without a version", s.version())
 			}
 			if err != nil {
 				return err
 			}
+			written = true
 			return m.adopt(ctx, tx, c, version)
 		})
 	})
+	return m.explain(ctx, err)
 }
 
 // down takes back as many as count says, the last applied first.
@@ -173,7 +179,7 @@ func (m *Migrator) up(ctx context.Context, target int64) ([]Applied, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s, err := m.readState(ctx, m.db)
+	s, err := m.readShared(ctx)
 	if err != nil {
 		return nil, m.explain(ctx, err)
 	}
@@ -194,6 +200,22 @@ func (m *Migrator) up(ctx context.Context, target int64) ([]Applied, error) {
 			ErrOutOfOrder, names(late), s.version())
 	}
 	return m.run(ctx, c, list, true)
+}
+
+// readShared reads the state at a start. Where another role made the tables and
+// has not shared them, it does so now.
+func (m *Migrator) readShared(ctx context.Context) (state, error) {
+	s, err := m.readState(ctx, m.db)
+	if err == nil || m.cfg.DatabaseMigrationURL.IsEmpty() || sqlState(err) != "42501" {
+		return s, err
+	}
+	if err := m.on(ctx, func(ctx context.Context, m *Migrator, db *sql.DB) error {
+		_, err := m.prepare(ctx, db)
+		return err
+	}); err != nil {
+		return s, err
+	}
+	return m.readState(ctx, m.db)
 }
 
 // warn says what is no error: a file that was changed after it was applied, and a

@@ -94,6 +94,10 @@ func TestModule_ModesAndFaults(t *testing.T) {
 		"BadMode":               {migrate.Module(files("1_a.sql", "select 1;"), migrate.WithMode("maybe")), []string{"run, check or off"}},
 		"BadTable":              {migrate.Module(files("1_a.sql", "select 1;"), migrate.Table("a; drop")), []string{"table"}},
 		"Commit":                {migrate.Module(files("1_a.sql", "select 1;\n-- +goose StatementBegin\nselect 2;\ncommit;\n-- +goose StatementEnd")), []string{"1_a.sql:5", "COMMIT", "NO TRANSACTION"}},
+		"CutTrigger":            {migrate.Module(files("1_a.sql", "create table t (n integer);\ncreate trigger g after insert on t begin\n  delete from t;\n  select 1;\nend;")), []string{"1_a.sql:3", "StatementBegin"}},
+		"CutText":               {migrate.Module(files("1_a.sql", "create table t (n text);\ninsert into t values ('a;\nb');")), []string{"1_a.sql:3", "StatementBegin"}},
+		"CapitalLetters":        {migrate.Module(files("1_a.sql", "select 1;", "2_b.SQL", "select 1;")), []string{"2_b.SQL"}},
+		"LongLine":              {migrate.Module(files("1_a.sql", "select 1;\nselect '"+strings.Repeat("x", 4<<20)+"';")), []string{"1_a.sql:3", "4 MiB"}},
 		"BadStatement":          {migrate.Module(files("1_a.sql", "select nosuch;")), []string{"migrate: ", "1_a.sql:2", "nosuch"}},
 	}
 	for name, tt := range tests {

@@ -125,6 +125,12 @@ func (g *Go) check() error {
 	return nil
 }
 
+// goose is the migration as goose takes it. What runs without a transaction gets
+// db, not the one connection that goose is given.
+func (g *Go) goose(db *sql.DB) *goose.Migration {
+	return goose.NewGoMigration(g.Version, gooseFunc(g.Up, g.UpDB, db), gooseFunc(g.Down, g.DownDB, db))
+}
+
 // gooseFunc is one direction as goose takes it.
 func gooseFunc(tx func(context.Context, *sql.Tx) error, bare func(context.Context, *sql.DB) error, db *sql.DB) *goose.GoFunc {
 	if bare != nil {

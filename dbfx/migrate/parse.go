@@ -1,8 +1,11 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // script is a file in goose's format, with the lines that goose does not tell.
@@ -17,12 +20,23 @@ type script struct {
 
 // statement is one of a script.
 type statement struct {
-	text string
-	line int // of its first word, counted from 1
+	text  string
+	line  int  // of its first word, counted from 1
+	block bool // between StatementBegin and StatementEnd
+	rules engine.Rules
 }
 
+// errCut is what a statement that goose has cut in two needs.
+var errCut = errors.New("the statement ends at a semicolon in a text or a body; put '-- +goose StatementBegin' before it and '-- +goose StatementEnd' behind it")
+
+// isCut reports whether goose has ended the statement where the engine does not.
+func (s statement) isCut() bool { return !s.block && unclosed(s.rules, s.text) }
+
+// short is the statement in a line.
+func (s statement) short() string { return shorten(s.rules, s.text) }
+
 // tokens returns the statement's tokens without comments.
-func (s statement) tokens() []token { return code(s.text) }
+func (s statement) tokens() []token { return code(s.rules, s.text) }
 
 // The states between the annotations of a file.
 type section int
@@ -35,12 +49,16 @@ const (
 
 // parser reads a file line by line, as goose does.
 type parser struct {
+	rules   engine.Rules
 	script  script
 	section section
 	block   int // line of the StatementBegin that is open, 0 if none
 	buffer  strings.Builder
 	first   int // line of the buffer's first text
 }
+
+// longestLine is goose's limit.
+const longestLine = 4 << 20
 
 // parseError is a fault at a line of a file.
 type parseError struct {
@@ -51,15 +69,18 @@ type parseError struct {
 // Error implements error.
 func (e *parseError) Error() string { return e.text }
 
-// parse reads a file in goose's format.
-func parse(text string) (script, error) {
-	p := parser{}
+// parse reads a file in goose's format, of SQL by rules.
+func parse(rules engine.Rules, text string) (script, error) {
+	p := parser{rules: rules}
 	if strings.HasPrefix(text, "\uFEFF") {
 		return script{}, &parseError{1, "begins with a byte order mark, which goose does not take; save it without"}
 	}
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	p.script.lines = strings.Split(text, "\n")
 	for i, line := range p.script.lines {
+		if len(line) >= longestLine {
+			return script{}, &parseError{i + 1, "the line is longer than the 4 MiB that goose takes; break it"}
+		}
 		trimmed := strings.TrimSpace(line)
 		var err error
 		if strings.HasPrefix(trimmed, "--") && strings.Contains(line, "+goose") {
@@ -109,8 +130,8 @@ func (p *parser) annotation(line string, number int) error {
 		if strings.TrimSpace(p.buffer.String()) == "" {
 			return &parseError{number, "nothing between StatementBegin and StatementEnd"}
 		}
-		p.block = 0
 		p.store()
+		p.block = 0
 	case "no transaction":
 		p.script.noTx = true
 	case "envsub on", "envsub off":
@@ -143,7 +164,7 @@ func (p *parser) sql(line string, number int) error {
 
 // store ends a statement.
 func (p *parser) store() {
-	s := statement{strings.TrimSpace(p.buffer.String()), p.first}
+	s := statement{strings.TrimSpace(p.buffer.String()), p.first, p.block > 0, p.rules}
 	p.buffer.Reset()
 	p.first = 0
 	if p.section == inUp {

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // gooseRuns returns what goose sends of a file, in one direction.
@@ -89,7 +92,7 @@ var difficult = []string{
 
 func checkAsGoose(t *testing.T, name, text string) {
 	t.Helper()
-	mine, err := parse(text)
+	mine, err := parse(engine.PostgreSQL, text)
 	for _, up := range []bool{true, false} {
 		want, gooseErr := gooseRuns(text, up)
 		if (err == nil) != (gooseErr == nil) {
@@ -150,7 +153,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := parse(text)
+		s, err := parse(engine.SQLite, text)
 		if err != nil {
 			return
 		}
@@ -163,35 +166,63 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("goose runs %d statements, we read %d", len(want), got)
 			}
 		}
-		lex(text)
+		for _, rules := range []engine.Rules{engine.SQLite, engine.PostgreSQL} {
+			for _, tok := range code(rules, text) {
+				if tok.text == "" && tok.kind != literal && tok.kind != quotedName {
+					t.Errorf("an empty token of kind %c", tok.kind)
+				}
+			}
+			unclosed(rules, text)
+		}
 	})
 }
 
-func TestLex_KnowsWhatIsNoCode(t *testing.T) {
+func TestCode_KnowsWhatIsNoCode(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{
-		"drop/* table */ table x":               "drop table x",
-		"select 'drop table' -- drop table":     "select",
-		`select "drop" "table"`:                 "select q:drop q:table",
-		"select $$drop table$$, $a$ $$ $a$ x":   "select , x",
-		"select E'it\\'s' x, 'it''s' y":         "select x , y",
-		"/* a /* b */ c */ select 1":            "select 1",
-		"select [drop], a[1], `x`":              "select q:drop , a [ 1 ] , q:x",
-		"select 'open":                          "select",
-		"CREATE Index CONCURRENTLY über on t()": "create index concurrently über on t ( )",
-	} {
-		var got []string
-		for _, tok := range code(text) {
-			switch tok.kind {
-			case quotedName:
-				got = append(got, "q:"+tok.text)
-			case literal:
-			default:
-				got = append(got, tok.text)
+	both := []engine.Rules{engine.SQLite, engine.PostgreSQL}
+	tests := map[string]struct {
+		rules []engine.Rules
+		want  string
+	}{
+		"drop/* table */ table x":               {both, "drop table x"},
+		"select 'drop table' -- drop table":     {both, "select s:drop table"},
+		`select "drop" "ta""ble"`:               {both, `select q:drop q:ta"ble`},
+		"select 'it''s' y, 0ms, 12.5":           {both, "select s:it's y , 0ms , 12 . 5"},
+		"select 'open":                          {both, "select s:open"},
+		"CREATE Index CONCURRENTLY über on t()": {both, "create index concurrently über on t ( )"},
+		"select $$drop table$$, $a$ $$ $a$ x":   {both[1:], "select s:drop table , s: $$  x"},
+		"select a$1, $1":                        {both[1:], "select a$1 , $ 1"},
+		"select E'it\\'s' x":                    {both[1:], "select s:it\\'s x"},
+		"/* a /* b */ c */ select 1":            {both[1:], "select 1"},
+		"select a[1], arr[b]":                   {both[1:], "select a [ 1 ] , arr [ b ]"},
+		"select [drop], `x`":                    {both[:1], "select q:drop , q:x"},
+	}
+	for text, tt := range tests {
+		for _, rules := range tt.rules {
+			var got []string
+			for _, tok := range code(rules, text) {
+				switch tok.kind {
+				case quotedName:
+					got = append(got, "q:"+tok.text)
+				case literal:
+					got = append(got, "s:"+tok.text)
+				default:
+					got = append(got, tok.text)
+				}
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("%s by rules %d: got %q, want %q", text, rules, strings.Join(got, " "), tt.want)
 			}
 		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("%s: got %q, want %q", text, strings.Join(got, " "), want)
+	}
+}
+
+func TestStep_PrefixIsThatOfTheWholeList(t *testing.T) {
+	t.Parallel()
+	s := &step{mig: &migration{script: script{up: []statement{{text: "a"}, {text: "b"}, {text: "c"}}}}, hash: sha256.New()}
+	for s.at = 1; s.at <= 4; s.at++ {
+		if got, want := s.prefix(), prefixOf(s.mig.script.up, s.at-1); got != want {
+			t.Errorf("of %d statements: got %s, want %s", s.at-1, got, want)
 		}
 	}
 }

@@ -6,23 +6,21 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3/database"
-	"go.uber.org/zap"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
+	"github.com/sergas/dbkit/dbfx/internal/postgres"
 )
 
 // pgRules are PostgreSQL's.
 //
 // The advisory lock is tried and never waited for: a blocked one has a snapshot,
 // for which CREATE INDEX CONCURRENTLY waits, and with it the process that holds
-// the lock. Its key is made from the schema and the table, so that two services
-// in one database do not wait for each other.
+// the lock. Its key is made from the version table's schema and name, so that two
+// services in one database do not wait for each other.
 type pgRules struct {
 	m      *Migrator
 	db     *sql.DB // where watch looks
@@ -33,26 +31,56 @@ var _ rules = (*pgRules)(nil)
 
 func (*pgRules) goose() database.Dialect { return database.DialectPostgres }
 
+// countTables is 1 or 0.
 func (*pgRules) countTables() string {
 	return "select case when to_regclass($1) is null then 0 else 1 end"
+}
+
+func (r *pgRules) table(ctx context.Context, tx *sql.Tx) (name string, err error) {
+	err = tx.QueryRowContext(ctx, `select format('%I.%I', n.nspname, c.relname)
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)`, r.m.opt.table).Scan(&name)
+	return name, err
+}
+
+func (r *pgRules) role(ctx context.Context) (name string, err error) {
+	err = r.m.db.QueryRowContext(ctx, "select quote_ident(current_user)").Scan(&name)
+	return name, err
+}
+
+// share grants nothing that is granted already: who migrates need not own the
+// tables then.
+func (r *pgRules) share(ctx context.Context, tx *sql.Tx, table, role string) error {
+	may := false
+	err := tx.QueryRowContext(ctx, "select has_table_privilege(to_regrole($1), to_regclass($2), 'select') and has_table_privilege(to_regrole($1), to_regclass($3), 'select')",
+		role, table, table+"_files").Scan(&may)
+	if err != nil || may {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "grant select on "+table+", "+table+"_files to "+role)
+	return err
 }
 
 func (*pgRules) noTable(err error) bool { return sqlState(err) == "42P01" }
 
 // later: lock_timeout, a deadlock, a serialization failure; and a connection that
-// is lost, as the version tells whether the transaction was committed.
+// is lost, as the version tells whether the transaction was committed. 08P01 is a
+// message that the server cannot read, and never will.
 func (*pgRules) later(err error) bool {
-	switch state := sqlState(err); {
-	case state == "55P03", state == "40P01", state == "40001":
+	switch sqlState(err) {
+	case "55P03":
 		return true
-	case strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "08"):
-		return true
-	case state != "":
+	case "08P01":
 		return false
 	}
-	var network net.Error
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, engine.ErrLostReply) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
+	fault := postgres.Classify(err)
+	return fault.Kind == engine.Lost || fault.Kind == engine.Serialization || fault.Unavailable
+}
+
+// doubtful: all but what the server has said itself. 40003 and 08007 say that it
+// does not know.
+func (*pgRules) doubtful(err error) bool {
+	state := sqlState(err)
+	return state == "" || state == "40003" || state == "08007" || strings.HasPrefix(state, "57P")
 }
 
 // txOptions: read committed, so that what is asked under the lock sees what was
@@ -61,9 +89,17 @@ func (*pgRules) txOptions() driver.TxOptions {
 	return driver.TxOptions{Isolation: driver.IsolationLevel(sql.LevelReadCommitted)}
 }
 
-// key is the lock's number, computed by the server, which knows the schema.
+// key is the lock's number, computed by the server, which knows in which schema
+// the table is, or will be. Two roles may find it by different search_paths.
 func (r *pgRules) key() string {
-	return `hashtextextended('dbfx.migrate:' || coalesce(current_schema(), '') || '.` + r.m.opt.table + `', 0)`
+	name := strings.ReplaceAll(strings.ToLower(r.m.opt.table), "'", "''")
+	place := `coalesce(current_schema(), '') || '.` + name + `'`
+	if strings.Contains(name, ".") {
+		place = `'` + name + `'`
+	}
+	return `hashtextextended('dbfx.migrate:' || coalesce((select n.nspname || '.' || c.relname
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where c.oid = to_regclass('` + strings.ReplaceAll(r.m.opt.table, "'", "''") + `')), ` + place + `), 0)`
 }
 
 // settings are those of a migration: it waits for locks only so long, and for
@@ -203,35 +239,6 @@ func (r *pgRules) statement(ctx context.Context, raw link, s *step) (bool, error
 	return r.index(ctx, raw, s, parseIndex(tokens))
 }
 
-// index looks for what an earlier try has left of an index that is built or
-// dropped concurrently. An INVALID one costs writes and serves no query, and with
-// IF NOT EXISTS PostgreSQL would leave it so.
-func (r *pgRules) index(ctx context.Context, raw link, s *step, i indexStatement) (bool, error) {
-	if i.name == "" {
-		return false, nil
-	}
-	rows, err := raw.query(ctx, `select i.indisvalid, format('%I.%I', n.nspname, c.relname) from pg_index i
-		join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
-		where c.relname = $1 and case when $2 = '' then c.oid = to_regclass($3) else i.indrelid = to_regclass($2) end`,
-		i.name, i.table, i.path)
-	if err != nil {
-		return false, err
-	}
-	if i.drop {
-		return s.resumesHere() && len(rows) == 0, nil
-	}
-	if len(rows) == 0 {
-		return false, nil
-	}
-	valid, _ := rows[0][0].(bool)
-	name, _ := rows[0][1].(string)
-	if valid {
-		return s.resumesHere(), nil
-	}
-	r.m.log.Warn("dropping an index that an earlier try has left invalid", file(s), zap.String("index", name))
-	return false, raw.exec(ctx, "drop index concurrently if exists "+name)
-}
-
 func (*pgRules) refuse(string, *step) error { return nil }
 
 func (*pgRules) finish(context.Context, querier, *step) error { return nil }
@@ -244,57 +251,4 @@ func (r *pgRules) watch(ctx context.Context, s *step) string {
 		return ""
 	}
 	return r.people(ctx, "unnest(pg_blocking_pids($1))", pid)
-}
-
-// indexStatement is a CREATE or DROP INDEX CONCURRENTLY.
-type indexStatement struct {
-	drop bool
-	name string // of the index; "" where the statement is something else
-	path string // the index as the statement names it
-	// table is where it is made, as the statement names it.
-	table string
-}
-
-func parseIndex(tokens []token) indexStatement {
-	var i indexStatement
-	skip := func(words ...string) bool {
-		ok := begins(tokens, words...)
-		if ok {
-			tokens = tokens[len(words):]
-		}
-		return ok
-	}
-	switch {
-	case skip("create", "unique", "index", "concurrently"), skip("create", "index", "concurrently"):
-		skip("if", "not", "exists")
-		if len(tokens) == 0 || tokens[0].is("on") {
-			return indexStatement{} // the server names it
-		}
-		i.name, i.path, tokens = takeName(tokens)
-		if !skip("on") {
-			return indexStatement{}
-		}
-		skip("only")
-		_, i.table, _ = takeName(tokens)
-	case skip("drop", "index", "concurrently"):
-		skip("if", "exists")
-		i.drop = true
-		i.name, i.path, _ = takeName(tokens)
-	}
-	return i
-}
-
-// takeName reads a name with what stands before its dots. The path is quoted.
-func takeName(tokens []token) (name, path string, rest []token) {
-	for len(tokens) > 0 && tokens[0].isName() {
-		name = tokens[0].text
-		path += `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
-		tokens = tokens[1:]
-		if !begins(tokens, ".") {
-			break
-		}
-		path += "."
-		tokens = tokens[1:]
-	}
-	return name, path, tokens
 }

@@ -245,3 +245,22 @@ func TestPostgres_ALostConnectionIsTriedAgain(t *testing.T) {
 		t.Errorf("%d rows, want 1", n)
 	}
 }
+
+func TestPostgres_CutBodiesAndCopyAreExplained(t *testing.T) {
+	t.Parallel()
+	db := open(t, fxtest.Postgres(t))
+	for text, want := range map[string][]string{
+		"create function f() returns int language plpgsql as $$\nbegin\n  return 1;\nend $$;": {"1_x.sql:2", "StatementBegin"},
+		"do $$\ndeclare n int;\nbegin\n  n := 1;\n  commit;\nend $$;":                         {"1_x.sql:2", "StatementBegin"},
+		"create table x (n integer);\n-- rows\nCOPY public.x (n) FROM stdin;\n":               {"1_x.sql:4", "INSERT"},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		_, err := db.migrator(t, files("1_x.sql", text)).Up(ctx)
+		cancel()
+		if err == nil {
+			t.Errorf("%s: it ran", text)
+			continue
+		}
+		contains(t, err.Error(), want...)
+	}
+}

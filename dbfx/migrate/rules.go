@@ -20,10 +20,19 @@ type rules interface {
 	goose() database.Dialect
 	// countTables is the query of how many tables have the name $1.
 	countTables() string
+	// table returns the name of the version table from anywhere, whatever a file
+	// does to the search_path.
+	table(ctx context.Context, tx *sql.Tx) (string, error)
+	// role is the one with which the service is connected.
+	role(ctx context.Context) (string, error)
+	// share lets a role read the version table and the one beside it.
+	share(ctx context.Context, tx *sql.Tx, table, role string) error
 	// noTable reports whether err says that a table is missing.
 	noTable(err error) bool
 	// later reports whether the same migration may succeed in a moment.
 	later(err error) bool
+	// doubtful reports whether a COMMIT that failed with err may have been made.
+	doubtful(err error) bool
 
 	// txOptions are those of a migration's transaction.
 	txOptions() driver.TxOptions

@@ -1,16 +1,19 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // run applies or takes back the migrations of list in their order.
@@ -20,15 +23,17 @@ func (m *Migrator) run(ctx context.Context, c *catalog, list []*migration, up bo
 		return nil, nil
 	}
 	err := m.on(ctx, func(ctx context.Context, m *Migrator, db *sql.DB) error {
-		if err := m.locked(ctx, db, func(ctx context.Context, tx *sql.Tx) error { return m.ensureTables(ctx, tx) }); err != nil {
+		table, err := m.prepare(ctx, db)
+		if err != nil {
 			return err
 		}
+		m = m.withTable(db, table)
 		begin := time.Now()
 		for i, mig := range list {
 			log := m.log.With(zap.String("file", mig.file), zap.Int("n", i+1), zap.Int("of", len(list)))
 			log.Info(map[bool]string{true: "migrating", false: "migrating down"}[up])
 			start := time.Now()
-			ran, err := m.apply(ctx, db, c, mig, up, log)
+			ran, err := m.apply(ctx, db, mig, up, log)
 			if err != nil {
 				return err
 			}
@@ -65,34 +70,89 @@ func (m *Migrator) on(ctx context.Context, fn func(ctx context.Context, m *Migra
 	return fn(ctx, &around, db.DB())
 }
 
+// prepare makes the tables where they are missing, and returns the name of the
+// first from anywhere. Where another role migrates, the service's may read them: it
+// asks for the version at every start.
+func (m *Migrator) prepare(ctx context.Context, db *sql.DB) (table string, err error) {
+	role := ""
+	if db != m.db {
+		if role, err = m.rules.role(ctx); err != nil {
+			return "", err
+		}
+	}
+	err = m.locked(ctx, db, func(ctx context.Context, tx *sql.Tx) (err error) {
+		if err = m.ensureTables(ctx, tx); err != nil {
+			return err
+		}
+		if table, err = m.rules.table(ctx, tx); err != nil || role == "" {
+			return err
+		}
+		return m.rules.share(ctx, tx, table, role)
+	})
+	return table, err
+}
+
+// withTable returns a Migrator that names the version table so.
+func (m *Migrator) withTable(db *sql.DB, name string) *Migrator {
+	named := *m
+	named.opt.table = name
+	named.rules = named.rulesOn(db, named.cfg.Pooler == dbfx.PoolerTransaction && named.cfg.DatabaseMigrationURL.IsEmpty())
+	return &named
+}
+
 // apply runs one migration until it is done, by this process or by another, or
 // cannot be.
-func (m *Migrator) apply(ctx context.Context, db *sql.DB, c *catalog, mig *migration, up bool, log *zap.Logger) (ran bool, err error) {
+func (m *Migrator) apply(ctx context.Context, db *sql.DB, mig *migration, up bool, log *zap.Logger) (ran bool, err error) {
 	w := waiting{m: m, log: log}
+	var unknown error // of an earlier try: the next one finds what became of it
 	for {
-		s := &step{m: m, catalog: c, mig: mig, up: up, begin: time.Now()}
+		s := &step{m: m, mig: mig, up: up, begin: time.Now(), hash: sha256.New()}
 		err := s.run(ctx, db)
 		switch {
 		case err == nil:
 			return true, nil
 		case errors.Is(err, errDone):
-			return false, nil
+			return unknown != nil, nil
 		case ctx.Err() != nil:
-			return false, err
+			return false, cmp.Or(unknown, err)
 		case errors.Is(err, errLocked):
 			err = w.forLock(ctx)
-		case m.rules.later(err) && !(mig.noTx(up) && sqlState(err) != "55P03" && m.cfg.Dialect() == dbfx.Postgres):
+		case s.later(err):
+			if errors.Is(err, errLate) && errors.Is(unknown, errLate) {
+				return false, err // it takes that long
+			}
+			if errors.Is(err, dbfx.ErrCommitUnknown) {
+				unknown = err
+			}
 			err = w.again(ctx, s, err)
 		default:
 			return false, err
 		}
 		if err != nil {
-			return false, err
+			return false, cmp.Or(unknown, err)
 		}
 	}
 }
 
-// locked runs fn in a transaction that has the lock of migrations.
+// later reports whether the migration is tried again after err. One without a
+// transaction is not after a lost connection, behind which it may still run. Of a
+// Go migration only the database's own errors count: it may have called others.
+func (s *step) later(err error) bool {
+	postgres := s.m.cfg.Dialect() == dbfx.Postgres
+	switch {
+	case errors.Is(err, dbfx.ErrCommitUnknown):
+		return true
+	case postgres && s.mig.noTx(s.up) && sqlState(err) != "55P03":
+		return false
+	case postgres && s.mig.code != nil && sqlState(err) == "" && !errors.Is(err, driver.ErrBadConn) &&
+		!errors.Is(err, engine.ErrLostReply) && !errors.Is(err, engine.ErrLost):
+		return false
+	}
+	return s.m.rules.later(err)
+}
+
+// locked runs fn in a transaction that has the lock of migrations. fn runs again
+// where the COMMIT was lost, so it must bear what it finds of itself.
 func (m *Migrator) locked(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	w := waiting{m: m, log: m.log}
 	for {
@@ -102,7 +162,7 @@ func (m *Migrator) locked(ctx context.Context, db *sql.DB, fn func(ctx context.C
 			return err
 		case errors.Is(err, errLocked):
 			err = w.forLock(ctx)
-		case m.rules.later(err):
+		case m.rules.later(err), errors.Is(err, dbfx.ErrCommitUnknown):
 			err = w.again(ctx, nil, err)
 		default:
 			return err
@@ -130,106 +190,23 @@ func (m *Migrator) once(ctx context.Context, db *sql.DB, fn func(ctx context.Con
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	stop := m.commitTimer(cancel)
-	defer stop()
-	return tx.Commit()
+	return m.commit(tx.Commit, cancel)
 }
 
-// commitTimer bounds a COMMIT by COMMIT_TIMEOUT.
-func (m *Migrator) commitTimer(cancel context.CancelFunc) (stop func()) {
+// commit bounds a COMMIT by COMMIT_TIMEOUT, and says what a failed one leaves.
+func (m *Migrator) commit(send func() error, cancel context.CancelFunc) error {
 	timer := time.AfterFunc(m.cfg.CommitTimeout, cancel)
-	return func() { timer.Stop() }
-}
-
-// waiting paces the tries of one migration.
-type waiting struct {
-	m     *Migrator
-	log   *zap.Logger
-	since time.Time
-	told  time.Time
-	tries int
-}
-
-// forLock waits a moment for the process that migrates. The lock is free again
-// after each migration, so the moment is short.
-func (w *waiting) forLock(ctx context.Context) error {
-	now := time.Now()
-	if w.since.IsZero() {
-		w.since, w.told = now, now.Add(-sayEvery+500*time.Millisecond)
-	}
-	if now.Sub(w.told) > sayEvery {
-		w.told = now
-		w.log.Info("waiting for another process that migrates", zap.Duration("since", now.Sub(w.since)),
-			zap.String("who", w.m.rules.holder(ctx)))
-	}
-	return pause(ctx, 20*time.Millisecond, 100*time.Millisecond)
-}
-
-// again waits before the next try of what failed for now, longer each time.
-func (w *waiting) again(ctx context.Context, s *step, err error) error {
-	w.tries++
-	shift := min(w.tries-1, 6)
-	least := 100 * time.Millisecond << shift
-	fields := []zap.Field{zap.Int("try", w.tries), zap.Error(err)}
-	if s != nil {
-		s.mu.Lock()
-		fields = append(fields, zap.Duration("took", time.Since(s.begin)), zap.String("waited_for", s.waits))
-		s.mu.Unlock()
-	}
-	w.log.Warn("the migration could not get what it needs, was rolled back and is tried again", fields...)
-	return pause(ctx, least/2, least)
-}
-
-// sayEvery is how often a wait is told.
-const sayEvery = 3 * time.Second
-
-// pause waits for a random time between least and most.
-func pause(ctx context.Context, least, most time.Duration) error {
-	timer := time.NewTimer(least + rand.N(most-least))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	err := send()
+	late := !timer.Stop()
+	switch doubtful := err != nil && m.rules.doubtful(err); {
+	case err == nil:
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	case doubtful && late:
+		err = &dbfx.CommitUnknownError{Err: fmt.Errorf("%w (%s); raise it where it takes that long", errLate, m.cfg.CommitTimeout)}
+	case doubtful:
+		err = &dbfx.CommitUnknownError{Err: err}
 	}
+	return fmt.Errorf("commit: %w", err)
 }
 
-// watch looks at a step that runs: what it waits for, and that it still runs.
-func (m *Migrator) watch(ctx context.Context, s *step) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		// A wait for a lock ends with the lock timeout: look often enough to see it.
-		next := max(m.opt.lockTimeout/8, 10*time.Millisecond)
-		told := time.Now()
-		for {
-			if pause(ctx, next, next+time.Millisecond) != nil {
-				return
-			}
-			look, done := context.WithTimeout(ctx, cleanup)
-			waits := m.rules.watch(look, s)
-			done()
-			s.mu.Lock()
-			if waits != "" {
-				s.waits = waits
-			}
-			s.mu.Unlock()
-			if time.Since(told) > sayEvery {
-				told = time.Now()
-				stmt, _ := s.current()
-				m.log.Info("still migrating", file(s), zap.Int("line", stmt.line), zap.Duration("since", time.Since(s.begin)), zap.String("waits_for", waits))
-			}
-			if time.Since(s.begin) > 2*m.opt.lockTimeout {
-				next = min(next*2, sayEvery)
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-ended
-	}
-}
-
-func file(s *step) zap.Field { return zap.String("file", s.mig.file) }
+var errLate = errors.New("no answer within COMMIT_TIMEOUT")

@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ type migration struct {
 	file     string // its path in the file system, or the name of a Go migration
 	script   script // zero for Go
 	code     *Go    // nil for SQL
+	text     string // as it was read: a file of a folder may be changed before it runs
 	checksum string // "" for Go
 }
 
@@ -67,10 +67,7 @@ type source struct {
 }
 
 // catalog is what a source has for one engine.
-type catalog struct {
-	fsys fs.FS // its root holds the files
-	list []*migration
-}
+type catalog struct{ list []*migration }
 
 func newSource(fsys fs.FS, opts []Option) *source {
 	s := &source{fsys: fsys, opt: defaults(), loaded: map[dbfx.Dialect]*catalog{}}
@@ -108,15 +105,15 @@ func readCatalog(fsys fs.FS, dialect dbfx.Dialect, code []Go) (*catalog, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &catalog{fsys: root}
+	c := &catalog{}
 	names, err := fs.Glob(root, "*.sql")
 	if err != nil {
 		return nil, fmt.Errorf("dbfx: migrate: %w", err)
 	}
 	for _, name := range names {
-		m, err := readFile(root, name)
+		m, err := readFile(root, name, rulesOfText(dialect))
 		if err == nil {
-			err = m.checkControl(dialect)
+			err = m.check()
 		}
 		if err != nil {
 			return nil, err
@@ -184,6 +181,8 @@ func entries(fsys fs.FS, at string) (files, folders []string, err error) {
 			folders = append(folders, e.Name())
 		case path.Ext(e.Name()) == ".sql":
 			files = append(files, e.Name())
+		case strings.EqualFold(path.Ext(e.Name()), ".sql"):
+			err = fmt.Errorf("%s: want .sql in small letters: goose leaves such a file out", e.Name())
 		}
 	}
 	return files, folders, err
@@ -206,7 +205,7 @@ func engineFolder(folders []string, dialect dbfx.Dialect) (own string, split boo
 
 // readFile reads one file. goose leaves out a file without a number in silence;
 // here it is an error.
-func readFile(fsys fs.FS, name string) (*migration, error) {
+func readFile(fsys fs.FS, name string, rules engine.Rules) (*migration, error) {
 	version, err := goose.NumericComponent(name)
 	if err != nil {
 		return nil, fmt.Errorf("dbfx: migrate: %s: want a name such as 00001_name.sql", name)
@@ -215,8 +214,8 @@ func readFile(fsys fs.FS, name string) (*migration, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dbfx: migrate: %w", err)
 	}
-	m := &migration{version: version, file: name, checksum: checksum(string(text))}
-	if m.script, err = parse(string(text)); err != nil {
+	m := &migration{version: version, file: name, text: string(text), checksum: checksum(string(text))}
+	if m.script, err = parse(rules, string(text)); err != nil {
 		fault := &Error{File: name, Up: true, Err: err}
 		if at := (*parseError)(nil); errors.As(err, &at) {
 			fault.Line = at.line
@@ -226,25 +225,43 @@ func readFile(fsys fs.FS, name string) (*migration, error) {
 	return m, nil
 }
 
-// checkControl refuses COMMIT and its like in a file that runs in a transaction: it
-// would end that with its lock, and leave half of the file where the rest fails.
-func (m *migration) checkControl(dialect dbfx.Dialect) error {
-	rules := engine.SQLite
-	if dialect == dbfx.Postgres {
-		rules = engine.PostgreSQL
-	}
+// check refuses what cannot go well, before anything runs.
+func (m *migration) check() error {
 	for _, up := range []bool{true, false} {
-		for _, s := range m.statements(up) {
-			control := (*engine.ControlError)(nil)
-			if m.script.noTx || !errors.As(rules.CheckControl(s.text), &control) {
-				continue
+		list := m.statements(up)
+		for i, s := range list {
+			line, err := m.checkStatement(list[:i], s)
+			if err != nil {
+				return &Error{File: m.file, Line: s.line + line, Statement: s.short(), Up: up, Err: err}
 			}
-			return &Error{File: m.file, Line: s.line + control.Line - 1, Statement: shorten(s.text), Up: up,
-				Err: fmt.Errorf("%s in a file that runs in a transaction of its own; remove it, or put '-- +goose NO TRANSACTION' into the file", control.Word)}
 		}
 	}
 	return nil
 }
+
+// checkStatement refuses COMMIT and its like in a file that runs in a transaction: it
+// would end that with its lock, and leave half of the file where the rest fails. It
+// refuses COPY … FROM STDIN, as pg_dump writes it: the server would wait for rows
+// that no one sends.
+func (m *migration) checkStatement(before []statement, s statement) (line int, err error) {
+	if s.rules == engine.PostgreSQL && engine.Keyword(s.text) == "COPY" && follows(s.tokens(), "from", "stdin") {
+		return 0, errors.New("COPY FROM STDIN takes its rows from psql; write INSERT, or dump with --inserts")
+	}
+	control := (*engine.ControlError)(nil)
+	if m.script.noTx || !errors.As(s.rules.CheckControl(s.text), &control) {
+		return 0, nil
+	}
+	// The END of a body that was cut in two ends no transaction.
+	for i := len(before) - 1; i >= 0 && i > len(before)-maxCut; i-- {
+		if before[i].isCut() {
+			return before[i].line - s.line, errCut
+		}
+	}
+	return control.Line - 1, fmt.Errorf("%s in a file that runs in a transaction of its own; remove it, or put '-- +goose NO TRANSACTION' into the file", control.Word)
+}
+
+// maxCut is how many statements the pieces of one body may be.
+const maxCut = 100
 
 // checksum does not see how lines end: Git may change that.
 func checksum(text string) string {
@@ -263,16 +280,4 @@ func (c *catalog) find(version int64) *migration {
 		}
 	}
 	return nil
-}
-
-// gooseMigrations are the Go migrations as goose takes them. What runs without a
-// transaction gets db, not the one connection that goose is given.
-func (c *catalog) gooseMigrations(db *sql.DB) []*goose.Migration {
-	var list []*goose.Migration
-	for _, m := range c.list {
-		if m.code != nil {
-			list = append(list, goose.NewGoMigration(m.version, gooseFunc(m.code.Up, m.code.UpDB, db), gooseFunc(m.code.Down, m.code.DownDB, db)))
-		}
-	}
-	return list
 }

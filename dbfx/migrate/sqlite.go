@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // liteRules are SQLite's.
@@ -30,9 +31,17 @@ func (*liteRules) countTables() string {
 	return "select count(*) from sqlite_schema where type = 'table' and lower(name) = replace(lower($1), 'main.', '')"
 }
 
+func (r *liteRules) table(context.Context, *sql.Tx) (string, error) { return r.m.opt.table, nil }
+
+func (*liteRules) role(context.Context) (string, error) { return "", nil }
+
+func (*liteRules) share(context.Context, *sql.Tx, string, string) error { return nil }
+
 func (*liteRules) noTable(err error) bool { return strings.Contains(err.Error(), "no such table") }
 
 func (*liteRules) later(err error) bool { return dbfx.IsRetryable(err) }
+
+func (*liteRules) doubtful(error) bool { return false }
 
 func (*liteRules) txOptions() driver.TxOptions { return driver.TxOptions{} }
 
@@ -145,7 +154,7 @@ func (r *liteRules) statement(ctx context.Context, raw link, s *step) (bool, err
 // refuse keeps a Go migration from dropping a table under foreign keys: SQLite
 // then deletes its rows first, and what refers to them.
 func (*liteRules) refuse(query string, s *step) error {
-	if s.fkOff || s.mig.noTx(s.up) || !follows(code(query), "drop", "table") {
+	if s.fkOff || s.mig.noTx(s.up) || !follows(code(engine.SQLite, query), "drop", "table") {
 		return nil
 	}
 	return errors.New("DROP TABLE with foreign keys on deletes the rows that refer to the table; set Rebuild in this migration")

@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"hash"
+	"io"
 	"slices"
 	"time"
 )
@@ -135,7 +137,9 @@ func (m *Migrator) readRecords(ctx context.Context, db querier, query string) (s
 func prefixOf(list []statement, n int) string {
 	sum := sha256.New()
 	for _, s := range list[:n] {
-		sum.Write([]byte(s.text + "\x00"))
+		addTo(sum, s)
 	}
 	return hex.EncodeToString(sum.Sum(nil))
 }
+
+func addTo(sum hash.Hash, s statement) { _, _ = io.WriteString(sum, s.text+"\x00") }

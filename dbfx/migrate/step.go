@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
+	"hash"
 	"strings"
 	"sync"
 	"time"
@@ -16,14 +18,15 @@ import (
 
 // step is one attempt at one migration in one direction.
 type step struct {
-	m       *Migrator
-	catalog *catalog
-	mig     *migration
-	up      bool
-	begin   time.Time
+	m     *Migrator
+	mig   *migration
+	up    bool
+	begin time.Time
 
 	done    int  // statements that an earlier run without a transaction has finished
 	resumes bool // such a run was broken off, in the statement after those
+	hash    hash.Hash
+	hashed  int // statements in it
 
 	locked bool      // PostgreSQL's session lock is ours
 	unlock func()    // gives SQLite's lock file back
@@ -85,11 +88,13 @@ func (s *step) goose(ctx context.Context, raw link, pool *sql.DB) error {
 	}
 	db := sql.OpenDB(&bridge{s, raw})
 	defer func() { _ = db.Close() }()
-	provider, err := goose.NewProvider(goose.DialectCustom, db, s.catalog.fsys,
-		goose.WithStore(&store{base, s}),
-		goose.WithGoMigrations(s.catalog.gooseMigrations(pool)...),
+	options := []goose.ProviderOption{goose.WithStore(&store{base, s})}
+	if s.mig.code != nil {
+		options = append(options, goose.WithGoMigrations(s.mig.code.goose(pool)))
+	}
+	provider, err := goose.NewProvider(goose.DialectCustom, db, onlyFile{s.mig.file, s.mig.text}, append(options,
 		goose.WithDisableGlobalRegistry(true),
-		goose.WithLogger(goose.NopLogger()))
+		goose.WithLogger(goose.NopLogger()))...)
 	if err != nil {
 		return err
 	}
@@ -188,7 +193,10 @@ func (s *step) explain(err error, stmt statement, sent string) error {
 	if already := (*Error)(nil); errors.As(err, &already) {
 		return err
 	}
-	e := &Error{File: s.mig.file, Line: stmt.line, Statement: shorten(stmt.text), Code: codeOf(err), Up: s.up, Err: err}
+	e := &Error{File: s.mig.file, Line: stmt.line, Statement: stmt.short(), Code: codeOf(err), Up: s.up, Err: err}
+	if stmt.isCut() {
+		e.Err = fmt.Errorf("%w; %w", err, errCut)
+	}
 	if at := postgres.Position(err); at > 0 && stmt.line > 0 && sent != "" {
 		e.Line += strings.Count(string([]rune(sent)[:min(at-1, len([]rune(sent)))]), "\n")
 	}

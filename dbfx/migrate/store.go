@@ -51,6 +51,11 @@ func (s *store) Delete(ctx context.Context, db database.DBTxConn, version int64)
 
 func (s *store) end(ctx context.Context, db database.DBTxConn, write func(context.Context) error) error {
 	ctx = own(ctx)
+	if s.step.mig.noTx(s.step.up) { // all has run, and stays: a version that is not written would be a lie
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+		defer cancel()
+	}
 	if err := s.step.m.rules.finish(ctx, db, s.step); err != nil {
 		return s.step.fail(err)
 	}

@@ -62,6 +62,9 @@ func (l *Lexer) Word() (string, bool) {
 	return l.text[l.start:l.end], true
 }
 
+// Text returns the token as it stands in the text, and where it begins there.
+func (l *Lexer) Text() (start int, text string) { return l.start, l.text[l.start:l.end] }
+
 // Opens reports whether the token is an opening parenthesis.
 func (l *Lexer) Opens() bool { return l.kind == tokenOpen }
 
