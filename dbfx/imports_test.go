@@ -4,7 +4,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -70,4 +73,38 @@ func optional(path string) bool {
 		}
 	}
 	return false
+}
+
+// linked are the modules that come with dbfx: two drivers, Fx, zap and envconfig,
+// and what those need. docs/support.md counts them.
+var linked = []string{
+	"github.com/dustin/go-humanize", "github.com/google/uuid", "github.com/jackc/pgpassfile", "github.com/jackc/pgservicefile",
+	"github.com/jackc/pgx/v5", "github.com/jackc/puddle/v2", "github.com/kelseyhightower/envconfig", "github.com/remyoudompheng/bigfft",
+	"github.com/sergas/dbkit", "go.uber.org/dig", "go.uber.org/fx", "go.uber.org/multierr", "go.uber.org/zap", "golang.org/x/sync",
+	"golang.org/x/sys", "golang.org/x/text", "modernc.org/libc", "modernc.org/mathutil", "modernc.org/memory", "modernc.org/sqlite",
+}
+
+// TestImports_LinkTheseModulesAlone: fxtest and the status page bring none of
+// their own.
+func TestImports_LinkTheseModulesAlone(t *testing.T) {
+	t.Parallel()
+	program, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("no go to ask")
+	}
+	for _, dir := range []string{".", "../fxtest", "./status"} {
+		list := exec.CommandContext(t.Context(), program, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", dir)
+		list.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64") // others link one or two more
+		out, err := list.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := strings.Fields(string(out))
+		slices.Sort(found)
+		for _, module := range slices.Compact(found) {
+			if !slices.Contains(linked, module) {
+				t.Errorf("%s links %s", dir, module)
+			}
+		}
+	}
 }

@@ -136,7 +136,11 @@ func TestDeploy_ComposeFitsTheProgram(t *testing.T) {
 			}
 		}
 	}
-	documents(t, "../example/app/deploy/prometheus.yml")
+	prometheus := documents(t, "../example/app/deploy/prometheus.yml")[0]
+	target := at(t, prometheus, "scrape_configs", 0, "static_configs", 0, "targets", 0).(string)
+	if _, port, _ := strings.Cut(target, ":"); !strings.HasSuffix(at(t, app, "environment", "HTTP_ADMIN_ADDR").(string), ":"+port) {
+		t.Errorf("Prometheus asks %s", target)
+	}
 	for _, pattern := range []string{"../example/app/deploy/grafana/provisioning/*/*.yaml", "../example/grafana/*.json"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
@@ -195,6 +199,20 @@ func TestDeploy_DockerfileBuildsAStaticProgramThatIsNotRoot(t *testing.T) {
 	}
 	if last := instructions["FROM"][len(instructions["FROM"])-1]; !strings.Contains(last, "distroless/static") {
 		t.Errorf("the image is made from %s", last)
+	}
+}
+
+func TestDeploy_ImageIsNotBuiltFromSecrets(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../.dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored := strings.Fields(string(text))
+	for _, want := range []string{".env", ".git", "**/data", "**/*.db"} {
+		if !slices.Contains(ignored, want) {
+			t.Errorf(".dockerignore has no %s", want)
+		}
 	}
 }
 
