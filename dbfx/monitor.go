@@ -147,7 +147,7 @@ func (m *monitor) lookAtWaits(now time.Time, running []RunningSession) {
 	}
 	if d.sessions.meter.stuck(now, d.sessions.poolTimeout) && m.stuckSince.IsZero() {
 		m.stuckSince = now
-		e := Event{Kind: EventStuck, Text: "no session got a connection for several POOL_TIMEOUTs: a deadlock, or a holder that never ends", Waiting: waiting}
+		e := Event{Kind: EventStuck, Text: "no session got a connection for several POOL_TIMEOUTs: a deadlock, a holder that never ends, or a server that does not answer", Waiting: waiting}
 		if holder := oldest(running); holder != nil {
 			e.name(holder)
 		}

@@ -66,6 +66,12 @@ func libraries(t *testing.T, app *fxtest.App) map[string]library {
 				return list, GormIn(ctx, gormdb, db).Table("people").Order("id").Find(&list).Error
 			},
 		},
+		"jet": {
+			add: func(ctx context.Context, db dbfx.DBTX, p Person) error { return AddByJet(ctx, db, app.Config, p) },
+			list: func(ctx context.Context, db dbfx.DBTX) ([]Person, error) {
+				return ListByJet(ctx, db, app.Config)
+			},
+		},
 		"ent": {
 			add: func(ctx context.Context, db dbfx.DBTX, p Person) error {
 				return EntIn(db, app.Config).Person.Create().SetID(p.ID).SetName(p.Name).Exec(ctx)
