@@ -156,8 +156,8 @@ query_wait_timeout = 10
 	return err
 }
 
-// startPgpool asks all three nodes who the primary is, and never detaches one by
-// itself: Patroni decides.
+// startPgpool asks all three nodes who the primary is. An error or a shutdown of a
+// node detaches none, because Patroni decides; a failed health check still does.
 func startPgpool(ctx context.Context, s *stack) error {
 	s.pgpool = freePort()
 	config := fmt.Sprintf(`backend_clustering_mode = 'streaming_replication'
