@@ -39,7 +39,8 @@ type Database struct {
 
 	Recent  Recent      `json:"recent"`
 	History []Point     `json:"history"`
-	Now     []Session   `json:"now"`
+	Now     []Session   `json:"now"`      // the oldest
+	More    int         `json:"more"`     // that are not among them
 	Block   string      `json:"blocking"` // "", or why who waits for whom is not known
 	Names   []Name      `json:"sessions"`
 	Slowest []Statement `json:"statements"`
@@ -206,7 +207,7 @@ func (w *watched) snapshot(now time.Time) Database {
 	out.Reason = report.Reason
 	out.Limit = limitOf(stats)
 	out.History, out.Recent, out.Rate = w.history.read(now)
-	out.Now, out.Block = w.running()
+	out.Now, out.More, out.Block = w.running()
 	for _, h := range stats.Handles {
 		out.Handles = append(out.Handles, Handle{
 			Role: h.Role, Max: h.MaxOpenConnections, Open: h.OpenConnections, Used: h.InUse, Idle: h.Idle, Waiting: h.Waiting,

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -185,4 +187,76 @@ func TestPage_AnswersWhileTheDatabaseIsLocked(t *testing.T) {
 		<-done
 		<-done
 	})
+}
+
+// TestPage_EscapesHostileTexts: names, quoted columns and the classes of errors may
+// come from whoever can make the service run them.
+func TestPage_EscapesHostileTexts(t *testing.T) {
+	t.Parallel()
+	app, page := shown(t, fx.Provide(fx.Annotate(func() dbfx.Check {
+		return dbfx.Check{Name: hostile, Run: func(context.Context) dbfx.CheckResult {
+			return dbfx.CheckResult{Status: dbfx.Warn, Reason: hostile}
+		}}
+	}, fx.ResultTags(`group:"dbfx.checks"`))))
+	app.Health.Check(t.Context())
+	policy := dbfx.RetryPolicy{MaxAttempts: 2, Base: time.Millisecond, Retryable: func(error) bool { return true }}
+	err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+		var n int
+		if err := tx.QueryRowContext(ctx, `select 1 as "`+hostile+`"`).Scan(&n); err != nil {
+			return err
+		}
+		for _, url := range []string{"/", "/?format=json"} {
+			if body := get(t, page, "GET", url).Body.String(); strings.Contains(body, hostile) || strings.Count(body, "alert(1)") < 5 {
+				t.Errorf("%s: unescaped, or not shown:\n%s", url, body)
+			}
+		}
+		return errors.New(hostile)
+	}, dbfx.Name(hostile), dbfx.Retry(policy))
+	if err == nil {
+		t.Fatal("it succeeded")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // after the first event
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/?events", nil))
+	if body := w.Body.String(); strings.Contains(body, hostile) || !strings.Contains(body, "alert(1)") {
+		t.Errorf("the stream: unescaped, or not shown:\n%s", body)
+	}
+}
+
+const hostile = `<script>alert(1)</script><img src=x onerror="alert(1)">`
+
+// TestPage_ShowsTheOldestOfAThousand: the page is bounded, and answers.
+func TestPage_ShowsTheOldestOfAThousand(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.SQLite(t)
+	cfg.PoolTimeout = time.Minute
+	app, page := shown(t, fxtest.Use(cfg))
+	held, end := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	run := func(name string, fn func()) {
+		wg.Go(func() {
+			_ = app.Sessions.Run(t.Context(), func(context.Context, *dbfx.Session) error {
+				fn()
+				return nil
+			}, dbfx.Name(name))
+		})
+	}
+	run("holder", func() { close(held); <-end })
+	<-held
+	for range 999 {
+		run("waiter", func() {})
+	}
+	for app.Sessions.Stats().Waiting < 999 {
+		time.Sleep(time.Millisecond)
+	}
+	d := page.Snapshot().Databases[0]
+	if d.Running != 1 || d.Waiting != 999 || len(d.Now) != 100 || d.Now[0].Name != "holder" || d.Now[0].Blocks != 999 {
+		t.Errorf("%d run, %d wait, %d are listed, %+v first", d.Running, d.Waiting, len(d.Now), d.Now[0])
+	}
+	if body := get(t, page, "GET", "/").Body.String(); !strings.Contains(body, "and 900 more") {
+		t.Error("the page does not say how many it leaves out")
+	}
+	close(end)
+	wg.Wait()
 }

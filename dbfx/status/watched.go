@@ -77,14 +77,16 @@ func (w *watched) ask(closed <-chan struct{}) {
 	w.asking, w.blocked, w.trouble = false, blocked, trouble
 }
 
-// running are the sessions that run now, each with whom it waits for.
-func (w *watched) running() ([]Session, string) {
+// running are the oldest sessions that run now, each with whom it waits for, and how
+// many more there are.
+func (w *watched) running() (list []Session, more int, trouble string) {
 	running := w.database.Sessions().Running()
 	w.mu.Lock()
-	blocked, trouble := w.blocked, w.trouble
+	blocked := w.blocked
+	trouble = w.trouble
 	w.mu.Unlock()
 	names := map[uint32]int{} // by backend
-	list := make([]Session, 0, len(running))
+	list = make([]Session, 0, len(running))
 	for i, r := range running[:min(len(running), mostRunning)] {
 		if r.Backend != 0 && !r.Waiting {
 			names[r.Backend] = i
@@ -102,8 +104,8 @@ func (w *watched) running() ([]Session, string) {
 		}
 	}
 	countBehind(list, blocked, names)
-	w.writeQueue(list)
-	return list, trouble
+	w.writeQueue(list, running)
+	return list, len(running) - len(list), trouble
 }
 
 // whom names those who block, ours by the names of their sessions.
@@ -147,7 +149,7 @@ func countBehind(list []Session, blocked map[uint32]dbfx.Blocked, names map[uint
 
 // writeQueue says for SQLite that those who wait to write wait for the one that
 // does.
-func (w *watched) writeQueue(list []Session) {
+func (w *watched) writeQueue(list []Session, running []dbfx.RunningSession) {
 	write := w.database.Sessions().Stats().Write
 	if write == nil || write.Holder == "" {
 		return
@@ -162,9 +164,14 @@ func (w *watched) writeQueue(list []Session) {
 	for i := range list {
 		if list[i].Waiting && list[i].Mode == "run" {
 			list[i].WaitsFor = write.Holder
-			if holder >= 0 {
-				list[holder].Blocks++
-			}
+		}
+	}
+	if holder < 0 {
+		return
+	}
+	for _, r := range running {
+		if r.Waiting && !r.ReadOnly {
+			list[holder].Blocks++
 		}
 	}
 }
