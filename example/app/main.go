@@ -76,7 +76,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitSettings
 	}
 	if flags.Arg(0) == "" || flags.Arg(0) == "serve" {
-		return serve(stderr)
+		return serve(configs[""], stderr)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()

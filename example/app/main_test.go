@@ -54,7 +54,7 @@ func (b *safeBuffer) String() string  { b.mu.Lock(); defer b.mu.Unlock(); return
 func command(ctx context.Context, dir string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Dir = dir
-	cmd.Env = append([]string{"APP_UNDER_TEST=1", "HTTP_ADDR=127.0.0.1:0", "HTTP_ADMIN_ADDR=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
+	cmd.Env = append([]string{"APP_UNDER_TEST=1", "ENV=production", "HTTP_ADDR=127.0.0.1:0", "HTTP_ADMIN_ADDR=127.0.0.1:0", "PATH=" + os.Getenv("PATH")}, env...)
 	return cmd
 }
 
@@ -367,5 +367,34 @@ func TestCommands(t *testing.T) {
 				t.Errorf("shows the password:\n%s", out)
 			}
 		})
+	}
+}
+
+// TestServe_TracesWhenTheEnvironmentAsks: the spans of a request's session are in
+// the log, and by default none.
+func TestServe_TracesWhenTheEnvironmentAsks(t *testing.T) {
+	t.Parallel()
+	for exporter, want := range map[string]bool{"": false, "console": true} {
+		p := start(t, t.TempDir(), []string{"OTEL_TRACES_EXPORTER=" + exporter})
+		if code, _, err := p.call("GET", "/tokens", ""); err != nil || code != http.StatusOK {
+			t.Errorf("got %d, %v", code, err)
+		}
+		p.stop(t)
+		if got := strings.Contains(p.logs.String(), `"dbfx.session.outcome":"read"`); got != want {
+			t.Errorf("with %q spans are in the log: %t\n%s", exporter, got, p.logs)
+		}
+	}
+	out, err := command(t.Context(), t.TempDir(), []string{"OTEL_TRACES_EXPORTER=jaeger"}, "serve").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "OTEL_TRACES_EXPORTER: want console or none") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+// TestServe_LogsForPeopleInDevelopment: JSON is for machines.
+func TestServe_LogsForPeopleInDevelopment(t *testing.T) {
+	t.Parallel()
+	out, err := command(t.Context(), t.TempDir(), []string{"ENV=development", "OTEL_TRACES_EXPORTER=jaeger"}, "serve").CombinedOutput()
+	if err == nil || strings.Contains(string(out), `{"level"`) || !strings.Contains(string(out), "\tERROR\t") {
+		t.Errorf("got %v\n%s", err, out)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/sergas/dbkit/dbfx/metrics"
 	"github.com/sergas/dbkit/dbfx/migrate"
 	"github.com/sergas/dbkit/dbfx/status"
+	"github.com/sergas/dbkit/dbfx/tracing"
 	"github.com/sergas/dbkit/example/app/outbox"
 	"github.com/sergas/dbkit/example/app/store"
 	"github.com/sergas/dbkit/example/app/tokens"
@@ -50,9 +51,11 @@ func module() fx.Option {
 		migrate.Module(files(""), migrate.WithMode(mode())),
 		migrate.Module(files(audit), migrate.WithMode(mode()), migrate.ForDatabase(audit)),
 		metrics.Module,
+		tracing.Module,
 		status.Module,
 		fx.Supply(status.Options{Title: "Tokens", Authorize: fromThisMachine}),
 		fx.Provide(
+			newTracers,
 			fx.Annotate(prometheus.NewRegistry, fx.As(fx.Self()), fx.As(new(prometheus.Registerer))),
 			store.NewTokens,
 			store.NewOutbox,
@@ -79,8 +82,8 @@ var serving = fx.Options(
 	fx.Invoke(func(*web.Admin, *web.Server) {}),
 )
 
-func serve(stderr io.Writer) int {
-	log, err := zap.NewProduction(zap.AddStacktrace(zapcore.DPanicLevel))
+func serve(cfg dbfx.Config, stderr io.Writer) int {
+	log, err := newLog(cfg)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitFailure
