@@ -26,13 +26,14 @@ type conn struct {
 	connector *connector
 	trace     engine.Tracer
 
-	born, deadline time.Time // deadline is zero where no age ends it
-	returned       time.Time // to the pool
-	socket         socket
-	reused         bool // it was idle before its present use
-	idling         bool // it counts as idle
-	passOn         bool // Close passes it on to a request that waits
-	standby        bool // it was dialled as one
+	number   int64     // of its dial
+	deadline time.Time // zero where no age ends it
+	returned time.Time // to the pool
+	socket   socket
+	reused   bool // it was idle before its present use
+	idling   bool // it counts as idle
+	passOn   bool // Close passes it on to a request that waits
+	standby  bool // it was dialled as one
 
 	witness *witness
 	current *rows // the result that is being read
@@ -40,6 +41,8 @@ type conn struct {
 	bound bool   // a session has it
 	open  ending // the session's transaction, nil before and after it
 	ride  *ride  // the same, where BEGIN goes with the first statement
+
+	silence *silence // after BEGIN, nil once it has been heard
 
 	mu     sync.Mutex // a session asks while another goroutine may run a statement
 	status byte       // as PostgreSQL reports it: I, T or E
@@ -175,6 +178,8 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 // server did not see, such as an argument that cannot be encoded, leaves the
 // transaction whole, and must not hide the one that ends it.
 func (c *conn) note(err error) {
+	c.silence.heard()
+	c.silence = nil
 	pg := c.stdConn.Conn().PgConn()
 	status, closed := c.wire.status(pg.TxStatus()), pg.IsClosed()
 	if (c.misplaced() || isStalePlan(err)) && !c.stale() {

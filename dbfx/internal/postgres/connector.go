@@ -27,8 +27,10 @@ type connector struct {
 	mu     sync.Mutex
 	parsed []target // as they were read last
 
-	generation atomic.Int64 // connections born before it, in nanoseconds, are replaced
-	prepared   atomic.Bool  // the server takes the password as SASLprep makes it
+	dials    atomic.Int64 // for the pool, ever
+	expired  atomic.Int64 // how many of the first dials gave what is to be replaced
+	silences silences
+	prepared atomic.Bool // the server takes the password as SASLprep makes it
 }
 
 var (
@@ -46,6 +48,7 @@ func newConnector(opt *Options) *connector {
 	}
 	c := &connector{opt: opt, onBegin: opt.onBegin()}
 	c.supply = newSupply(keep, c.open)
+	c.supply.paced = !opt.NoPool && opt.Recycle != 0 // else each request has a dial of its own
 	return c
 }
 
@@ -99,11 +102,13 @@ func (c *connector) Probe(ctx context.Context) error {
 
 // open dials for the pool.
 func (c *connector) open(ctx context.Context) (*conn, error) {
+	number := c.dials.Add(1)
 	opened, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	conn := c.wrap(opened)
+	conn.number = number
 	c.age(conn)
 	return conn, nil
 }

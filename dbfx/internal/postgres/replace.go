@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,6 +22,7 @@ func (c *conn) again(ctx context.Context, err *error) bool {
 	if *err == nil || r == nil || !c.reused || ctx.Err() != nil || !c.stdConn.Conn().IsClosed() || !c.wire.deserted() {
 		return false
 	}
+	c.silence.heard()
 	if !c.stale() {
 		c.connector.expire()
 	}
@@ -45,6 +45,7 @@ func (c *conn) again(ctx context.Context, err *error) bool {
 		return false
 	}
 	c.wire.arm(begin)
+	c.listenForBegin(ctx)
 	return true
 }
 
@@ -81,7 +82,7 @@ func (c *conn) replacement(ctx context.Context) (*conn, error) {
 // statements find out by themselves.
 func (c *conn) takeOver(other *conn) {
 	c.stdConn, c.wire, c.witness, c.socket = other.stdConn, other.wire, other.witness, other.socket
-	c.born, c.deadline, c.returned = other.born, other.deadline, other.returned
+	c.number, c.deadline, c.returned = other.number, other.deadline, other.returned
 	c.plain, c.reused, c.standby = other.plain, other.reused, other.standby
 }
 
@@ -98,21 +99,12 @@ func (c *conn) settle(ctx context.Context) error {
 // wait waits for the answer to a ROLLBACK that is on its way, no longer than a ping
 // may take.
 func (c *conn) wait(ctx context.Context) error {
-	patience := pingTimeout
-	if at, ok := engine.Deadline(ctx); ok {
-		patience = min(patience, time.Until(at)/2)
+	pg := c.stdConn.Conn().PgConn()
+	err := c.inquire(ctx, func(ctx context.Context) error { return c.wire.drain(ctx, pg) })
+	if err != nil {
+		die(pg)
 	}
-	bounded, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := c.wire.drain(bounded, c.stdConn.Conn().PgConn())
-	if err == nil {
-		return nil
-	}
-	die(c.stdConn.Conn().PgConn())
-	if ctx.Err() == nil && (bounded.Err() == nil || patience >= enoughSilence) && !c.stale() {
-		c.connector.expire()
-	}
-	return &deadError{fmt.Errorf("%w: %w", errReplaced, err)}
+	return err
 }
 
 // die closes a connection of which it is not known where it stands.

@@ -12,12 +12,9 @@ import (
 )
 
 const (
-	pingTimeout = 2 * time.Second // a peer that vanished answers nothing
-	pingAfter   = time.Second     // of idling; what vanished silently only a ping finds
-	// A ping that was silent for so long makes the other idle connections be
-	// replaced too; with a shorter patience the server may just be busy.
-	enoughSilence = 250 * time.Millisecond
-	lookAfter     = time.Millisecond // of idling; a busy connection that dies fails what runs on it anyway
+	pingTimeout = 2 * time.Second  // a peer that vanished answers nothing
+	pingAfter   = time.Second      // of idling; what vanished silently only a ping finds
+	lookAfter   = time.Millisecond // of idling; a busy connection that dies fails what runs on it anyway
 )
 
 // ResetSession implements driver.SessionResetter: it decides at the checkout
@@ -52,22 +49,32 @@ func (c *conn) ResetSession(ctx context.Context) error {
 	return c.ping(ctx)
 }
 
-// ping asks the peer whether it is there, and leaves at least half of the time of
-// ctx for another connection if it is not.
+// ping asks the peer whether it is there.
 func (c *conn) ping(ctx context.Context) error {
+	err := c.inquire(ctx, c.stdConn.Conn().PgConn().Ping)
+	if err == nil && c.misplaced() { // the ping has brought the news
+		return &deadError{errRole}
+	}
+	return err
+}
+
+// inquire waits for the answer to what asks the peer, and leaves at least half of
+// the time of ctx for another connection if there is none.
+func (c *conn) inquire(ctx context.Context, ask func(context.Context) error) error {
 	patience := pingTimeout
 	if at, ok := engine.Deadline(ctx); ok {
 		patience = min(patience, time.Until(at)/2)
 	}
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := c.stdConn.Conn().PgConn().Ping(bounded)
-	switch {
-	case err == nil && c.misplaced(): // the ping has brought the news
-		return &deadError{errRole}
-	case err == nil:
+	s := c.listen(ctx, nil, cancel)
+	defer s.heard()
+	err := ask(bounded)
+	if err == nil {
+		c.returned = time.Now()
 		return nil
-	case ctx.Err() == nil && (bounded.Err() == nil || patience >= enoughSilence):
+	}
+	if bounded.Err() == nil && !c.stale() { // the line has ended, and was not only silent
 		c.connector.expire()
 	}
 	return &deadError{fmt.Errorf("%w: %w", errReplaced, err)}
@@ -110,7 +117,7 @@ func (c *conn) Close() error {
 	c.leaveIdle()
 	if c.passOn {
 		next := c.connector.wrap(c.stdConn)
-		next.born, next.deadline, next.returned = c.born, c.deadline, c.returned
+		next.number, next.deadline, next.returned = c.number, c.deadline, c.returned
 		next.socket, next.standby, next.reused = c.socket, c.standby, true
 		if c.connector.supply.handOver(next) {
 			return nil
@@ -193,7 +200,7 @@ func (c *conn) replaceable(err error) error {
 
 // stale reports whether the connection is too old, or older than a renewal.
 func (c *conn) stale() bool {
-	return c.born.UnixNano() <= c.connector.generation.Load() || !c.deadline.IsZero() && time.Now().After(c.deadline)
+	return c.number <= c.connector.expired.Load() || !c.deadline.IsZero() && time.Now().After(c.deadline)
 }
 
 // misplaced reports whether the server is no longer what target_session_attrs asks
@@ -243,19 +250,29 @@ func (c *conn) wantsPing() bool {
 	return idle > pingAfter || idle > lookAfter && c.socket.pending()
 }
 
-// expire makes every connection that is open now be replaced at its next
-// checkout or return.
-func (c *connector) expire() { c.generation.Store(time.Now().UnixNano()) }
+// expire makes every connection that is open now be replaced at its next checkout
+// or return. One that is being dialled was begun with what was known before, and is
+// replaced too.
+func (c *connector) expire() { c.expireFirst(c.dials.Load()) }
+
+// expireFirst makes the connections of the first dials be replaced.
+func (c *connector) expireFirst(dials int64) {
+	for {
+		before := c.expired.Load()
+		if before >= dials || c.expired.CompareAndSwap(before, dials) {
+			return
+		}
+	}
+}
 
 // age gives a new connection its end: not all at once after a restart.
 func (c *connector) age(conn *conn) {
-	conn.born = time.Now()
-	conn.returned = conn.born
+	conn.returned = time.Now()
 	conn.socket = newSocket(conn.stdConn.Conn().PgConn().Conn())
 	conn.standby = conn.stdConn.Conn().PgConn().ParameterStatus("in_hot_standby") == "on"
 	if recycle := c.opt.Recycle; recycle > 0 {
 		early := time.Duration(rand.Float64() * c.opt.RecycleJitter * float64(recycle))
-		conn.deadline = conn.born.Add(recycle - early)
+		conn.deadline = conn.returned.Add(recycle - early)
 	}
 }
 

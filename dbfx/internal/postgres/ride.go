@@ -104,11 +104,30 @@ func label(opts driver.TxOptions) string {
 // departs is called before each statement of a session. BEGIN is told before the
 // first, as something that took no time: the time is the statement's.
 func (c *conn) departs(ctx context.Context) {
-	if r := c.ride; r != nil && !r.told {
-		r.told = true
-		query := label(r.opts)
-		c.trace.End(ctx, query, nil, c.trace.Begin(query), 0, nil)
+	r := c.ride
+	if r == nil || r.told {
+		return
 	}
+	r.told = true
+	query := label(r.opts)
+	c.trace.End(ctx, query, nil, c.trace.Begin(query), 0, nil)
+	c.listenForBegin(ctx)
+}
+
+// listenForBegin gives up a connection that had idled and does not answer BEGIN,
+// when the server answers others. The statement behind BEGIN may take its time, so
+// that the server is asked to answer BEGIN at once.
+func (c *conn) listenForBegin(ctx context.Context) {
+	if !c.idled() {
+		return
+	}
+	w, line := c.wire, below(c.stdConn.Conn().PgConn().Conn())
+	w.flush()
+	c.silence = c.listen(ctx, w.unanswered, func() {
+		if w.abandon() {
+			_ = line.Close()
+		}
+	})
 }
 
 // depart sends BEGIN without a statement of the session's.

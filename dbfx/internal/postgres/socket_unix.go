@@ -3,7 +3,6 @@
 package postgres
 
 import (
-	"crypto/tls"
 	"net"
 	"syscall"
 )
@@ -13,10 +12,7 @@ import (
 type socket struct{ raw syscall.RawConn }
 
 func newSocket(c net.Conn) socket {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if s, ok := c.(syscall.Conn); ok {
+	if s, ok := below(c).(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			return socket{raw}
 		}

@@ -9,9 +9,12 @@ import (
 	"time"
 )
 
+// The first dialsAtOnce dials start at once, and then one in a dialPace. Twenty at
+// once make a server take twenty times as long for the first, and a connection that
+// is there soon serves many requests: all twenty failed that had a second.
 const (
-	refusedPause = 500 * time.Millisecond // between two tries at a server that has no place
-	lateKeep     = 30 * time.Second       // how long a connection waits that came too late for its request
+	dialsAtOnce = 4
+	dialPace    = 20 * time.Millisecond
 )
 
 // supply gives a pool its connections.
@@ -27,8 +30,9 @@ const (
 // when its request has left. Dials and late connections are used up before
 // another dial starts, so all together never exceed the limit of the pool.
 type supply struct {
-	open func(context.Context) (*conn, error)
-	keep int // late connections
+	open  func(context.Context) (*conn, error)
+	keep  int  // late connections
+	paced bool // dials do not all start at once
 
 	life context.Context // of every dial
 	end  context.CancelFunc
@@ -40,8 +44,10 @@ type supply struct {
 	mu      sync.Mutex // guards what follows
 	closed  bool
 	waiting []*request
-	flying  int // dials
-	begun   int // dials, ever
+	flying  int       // dials
+	begun   int       // dials, ever
+	started time.Time // the last of them
+	pace    *time.Timer
 	alive   int // connections
 	late    []lateConn
 	sweep   *time.Timer
@@ -63,11 +69,6 @@ type grant struct {
 	conn *conn
 	err  error
 	dial int // the number of the dial that it is from, 0 for none
-}
-
-type lateConn struct {
-	*conn
-	since time.Time
 }
 
 var errSupplyClosed = errors.New("the pool is closed")
@@ -105,9 +106,7 @@ func (s *supply) ask() (*conn, *request, error) {
 	if s.closed {
 		return nil, nil, errSupplyClosed
 	}
-	if n := len(s.late); n > 0 {
-		c := s.late[n-1].conn
-		s.late = s.late[:n-1]
+	if c := s.fromLate(); c != nil {
 		return c, nil, nil
 	}
 	if s.refused != nil && s.idle.Load() > 0 {
@@ -158,23 +157,29 @@ func (s *supply) feed() {
 	if s.refused != nil && most > 0 {
 		most = 1
 		if pause := refusedPause - time.Since(s.refusedAt); pause > 0 {
-			s.later(pause)
+			s.probe = s.after(s.probe, pause)
 			return
 		}
 	}
-	for ; s.flying < most; s.flying++ {
+	for s.flying < most {
+		if wait := dialPace - time.Since(s.started); s.paced && s.flying >= dialsAtOnce && wait > 0 {
+			s.pace = s.after(s.pace, wait)
+			return
+		}
+		s.flying++
 		s.begun++
+		s.started = time.Now()
 		number := s.begun
 		s.work.Go(func() { s.dial(number) })
 	}
 }
 
-// later feeds again after a pause.
-func (s *supply) later(pause time.Duration) {
-	if s.probe != nil {
-		s.probe.Stop()
+// after feeds again after a pause, and stops the timer of another one.
+func (s *supply) after(other *time.Timer, pause time.Duration) *time.Timer {
+	if other != nil {
+		other.Stop()
 	}
-	s.probe = time.AfterFunc(pause, func() {
+	return time.AfterFunc(pause, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.feed()
@@ -207,16 +212,6 @@ func (s *supply) dial(number int) {
 	}
 }
 
-// refuse keeps the requests waiting for a connection that the pool has. Those
-// that database/sql holds idle by now it finds itself when it is sent back. The
-// caller holds the lock.
-func (s *supply) refuse(err error) {
-	s.refused, s.refusedAt = err, time.Now()
-	for range min(int(s.idle.Load()), len(s.waiting)) {
-		s.answer(grant{err: &growthError{err}})
-	}
-}
-
 // answer gives g to the request that has waited longest. The caller holds the
 // lock.
 func (s *supply) answer(g grant) bool {
@@ -238,70 +233,7 @@ func (s *supply) fail(number int, err error) {
 	}
 }
 
-// give passes on the connection in g, or keeps it for the next request. It reports
-// false for one that no one can have. The caller holds the lock.
-func (s *supply) give(g grant) bool {
-	if s.closed {
-		return false
-	}
-	c := g.conn
-	if s.answer(g) {
-		return true
-	}
-	if len(s.late) >= s.keep {
-		return false
-	}
-	s.late = append(s.late, lateConn{c, time.Now()})
-	if s.sweep == nil {
-		s.sweep = time.AfterFunc(lateKeep, s.drop)
-	}
-	return true
-}
-
-// drop closes the late connections for which no request has come.
-func (s *supply) drop() {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return
-	}
-	n := 0
-	for n < len(s.late) && time.Since(s.late[n].since) >= lateKeep {
-		n++
-	}
-	old := slices.Clone(s.late[:n])
-	s.late, s.sweep = slices.Delete(s.late, 0, n), nil
-	if len(s.late) > 0 {
-		s.sweep = time.AfterFunc(lateKeep-time.Since(s.late[0].since), s.drop)
-	}
-	s.work.Add(1)
-	defer s.work.Done()
-	s.mu.Unlock()
-	for _, c := range old {
-		_ = c.Close()
-	}
-}
-
-// handOver passes on a connection that its user has given back. It reports false
-// when it must be closed.
-func (s *supply) handOver(c *conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.give(grant{conn: c})
-}
-
-// gone says that a connection is closed: a server without a place has one again.
-func (s *supply) gone() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.alive--
-	if s.refused != nil {
-		s.refusedAt = time.Time{}
-		s.feed()
-	}
-}
-
-// came takes back a gone.
+// came says that there is one more connection.
 func (s *supply) came() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -329,7 +261,7 @@ func (s *supply) close() {
 	for s.answer(grant{err: errSupplyClosed}) {
 		continue
 	}
-	for _, timer := range []*time.Timer{s.sweep, s.probe} {
+	for _, timer := range []*time.Timer{s.sweep, s.probe, s.pace} {
 		if timer != nil {
 			timer.Stop()
 		}

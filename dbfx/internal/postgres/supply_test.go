@@ -77,3 +77,38 @@ func TestSupply_EveryRequestIsToldOfADialOfItsOwn(t *testing.T) {
 		s.close()
 	})
 }
+
+// Many requests at once do not make their server open as many connections at once,
+// and one that it answers slowly is not waited for.
+func TestSupply_DialsDoNotAllStartAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int32
+		s := newSupply(20, func(context.Context) (*conn, error) {
+			dials.Add(1)
+			time.Sleep(time.Second)
+			return &conn{}, nil
+		})
+		s.paced = true
+		ended := make(chan error)
+		for range 20 {
+			go func() {
+				_, err := s.take(t.Context())
+				ended <- err
+			}()
+		}
+		for want := int32(dialsAtOnce); want <= 20; want++ {
+			synctest.Wait()
+			if n := dials.Load(); n != want {
+				t.Errorf("%d dials have started, want %d", n, want)
+			}
+			time.Sleep(dialPace)
+		}
+		for range 20 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		s.close()
+	})
+}

@@ -19,6 +19,10 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	}
 	query := label(opts)
 	start := c.trace.Begin(query)
+	if c.idled() {
+		line := below(c.stdConn.Conn().PgConn().Conn())
+		c.silence = c.listen(ctx, nil, func() { _ = line.Close() })
+	}
 	raw, err := c.stdConn.BeginTx(ctx, opts)
 	if err == nil && !c.readsOnly(opts) && c.misplaced() {
 		_ = raw.Rollback() // nothing has run: another connection will do

@@ -35,6 +35,8 @@ type wire struct {
 	begin    preamble   // of the transaction
 	phase    phase
 	simple   bool // BEGIN stands before a simple query
+	flushes  bool // the server is to answer BEGIN before it runs what comes with it
+	given    bool // up: no answer to BEGIN counts any more
 	waits    int  // statements of begin whose answer has not come
 	rollback bool // a ROLLBACK is sent, and its answer has not been read
 	role     bool // the server has said that it is not what it should be
@@ -80,8 +82,12 @@ func newPreamble(statements ...string) (preamble, error) {
 
 var (
 	errProtocol = errors.New("unexpected answer to BEGIN or ROLLBACK")
+	errSilent   = errors.New("no answer to BEGIN, while the server answers others")
 	errPipeline = errors.New("a pipeline cannot be the first thing in a session")
 )
+
+// flushMessage makes a server send the answers that it has.
+var flushMessage = []byte{'H', 0, 0, 0, 4}
 
 // syncMessage ends the skipping of a server that has refused a request.
 var syncMessage = []byte{'S', 0, 0, 0, 4}
@@ -95,7 +101,30 @@ func newWire(in io.Reader, out io.Writer) *wire { return &wire{in: in, out: out}
 func (w *wire) arm(begin preamble) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.begin, w.phase = begin, armed
+	w.begin, w.phase, w.flushes = begin, armed, false
+}
+
+// flush has the server answer to BEGIN before it runs what comes with it. Else it
+// may keep the answer back until it has run that.
+func (w *wire) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flushes = true
+}
+
+// unanswered reports whether BEGIN was sent and nothing of its answer has come.
+func (w *wire) unanswered() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.phase == sent
+}
+
+// abandon makes the wire refuse the answer to BEGIN, if nothing of it has come.
+func (w *wire) abandon() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.given = w.phase == sent
+	return w.given
 }
 
 // disarm ends what arm began. It reports whether nothing is left to end on the
@@ -166,6 +195,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	w.phase, w.waits, w.simple = sent, w.begin.statements, p[at] == 'Q'
 	begin := w.begin.messages
+	if w.flushes {
+		begin = append(begin[:len(begin):len(begin)], flushMessage...)
+	}
 	w.looking.Store(true)
 	w.mu.Unlock()
 

@@ -174,6 +174,8 @@ func (w *wire) judge(message []byte) (take bool, err error) {
 		return false, nil
 	case w.rollback:
 		return w.judgeRollback(message)
+	case w.given:
+		return false, errSilent
 	}
 	if w.phase == sent && kind != 'E' {
 		w.phase = answered

@@ -3,11 +3,13 @@ package postgres
 import (
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
+
+// refusedPause is the time between two tries at a server that has no place.
+const refusedPause = 500 * time.Millisecond
 
 // isFull reports whether the server has no place for another connection.
 func isFull(err error) bool {
@@ -24,24 +26,23 @@ func (e *growthError) Error() string        { return e.err.Error() }
 func (e *growthError) Unwrap() error        { return e.err }
 func (e *growthError) Is(target error) bool { return target == driver.ErrBadConn }
 
-// waitError is the end of a wait for a connection that is still being dialled.
-type waitError struct {
-	ctx    error
-	waited time.Duration
-	last   error // of a dial before, nil if not known
+// refuse keeps the requests waiting for a connection that the pool has. Those
+// that database/sql holds idle by now it finds itself when it is sent back. The
+// caller holds the lock.
+func (s *supply) refuse(err error) {
+	s.refused, s.refusedAt = err, time.Now()
+	for range min(int(s.idle.Load()), len(s.waiting)) {
+		s.answer(grant{err: &growthError{err}})
+	}
 }
 
-func (e *waitError) Error() string {
-	text := fmt.Sprintf("%s after %s without a connection to the server", e.ctx, e.waited.Round(time.Millisecond))
-	if e.last != nil {
-		text += ": " + e.last.Error()
+// gone says that a connection is closed: a server without a place has one again.
+func (s *supply) gone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alive--
+	if s.refused != nil {
+		s.refusedAt = time.Time{}
+		s.feed()
 	}
-	return text
-}
-
-func (e *waitError) Unwrap() []error {
-	if e.last == nil {
-		return []error{e.ctx}
-	}
-	return []error{e.ctx, e.last}
 }

@@ -1,0 +1,125 @@
+package fxtest_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/fxtest"
+)
+
+// stranded returns an application whose twenty connections were dropped on the way,
+// without a word, while they idled. New ones can be made.
+func stranded(t *testing.T, idle time.Duration) *fxtest.App {
+	t.Helper()
+	cfg := fxtest.Postgres(t)
+	p := newProxy(t, cfg)
+	cfg.Port, cfg.ConnectTimeout = p.port, 5*time.Minute
+	app := fxtest.New(t, fxtest.Use(cfg))
+	warm(t, app, 20)
+	p.strand()
+	time.Sleep(idle)
+	return app
+}
+
+// atOnce runs work twenty times at once and counts who failed.
+func atOnce(t *testing.T, within time.Duration, work func(ctx context.Context, i int) error) (failed int32) {
+	t.Helper()
+	var wg sync.WaitGroup
+	var count atomic.Int32
+	for i := range 20 {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			defer cancel()
+			if err := work(ctx, i); err != nil {
+				t.Log(err)
+				count.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return count.Load()
+}
+
+// TestSilence_OneProofEndsEveryWait: no ping was waited for until its own patience,
+// which is two seconds, was over.
+func TestSilence_OneProofEndsEveryWait(t *testing.T) {
+	t.Parallel()
+	for range 3 { // on a machine that stands still for two seconds
+		app := stranded(t, 1100*time.Millisecond) // idled enough for a ping
+		start := time.Now()
+		var early atomic.Int32
+		failed := atOnce(t, 5*time.Minute, func(ctx context.Context, i int) (err error) {
+			switch i % 3 {
+			case 0:
+				_, err = app.DB.ExecContext(ctx, "select 1")
+			case 1:
+				err = beginBare(ctx, app)
+			default:
+				err = app.Sessions.Run(ctx, touch)
+			}
+			if time.Since(start) < 2*time.Second {
+				early.Add(1)
+			}
+			return err
+		})
+		if failed > 0 {
+			t.Errorf("%d of 20 failed", failed)
+		}
+		if early.Load() > 0 {
+			return
+		}
+	}
+	t.Error("every request has waited for a ping")
+}
+
+// TestSilence_ATransactionDoesNotWaitForALineThatIsGone: its connection had idled too
+// briefly for a ping, and BEGIN gets no answer.
+func TestSilence_ATransactionDoesNotWaitForALineThatIsGone(t *testing.T) {
+	t.Parallel()
+	app := stranded(t, 50*time.Millisecond)
+	failed := atOnce(t, 45*time.Second, func(ctx context.Context, i int) error {
+		if i%4 == 0 {
+			return beginBare(ctx, app)
+		}
+		return app.Sessions.Run(ctx, touch)
+	})
+	if failed > 0 {
+		t.Errorf("%d of 20 transactions failed", failed)
+	}
+}
+
+// TestSilence_ASlowStatementIsNotSilent: BEGIN is answered at once.
+func TestSilence_ASlowStatementIsNotSilent(t *testing.T) {
+	t.Parallel()
+	app, _, y := tallyApp(t)
+	before := y.dialled()
+	for _, run := range []func(ctx context.Context) error{
+		func(ctx context.Context) error {
+			_, err := app.DB.ExecContext(ctx, "select pg_sleep(0.6)")
+			return err
+		},
+		func(ctx context.Context) error {
+			return app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+				_, err := tx.ExecContext(ctx, "select pg_sleep(0.6)")
+				return err
+			})
+		},
+		func(ctx context.Context) error {
+			return app.Sessions.View(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+				return tx.QueryRowContext(ctx, "select 1 from pg_sleep($1)", 0.6).Scan(new(int))
+			})
+		},
+	} {
+		time.Sleep(10 * time.Millisecond)
+		if err := run(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := y.dialled() - before; n > 0 {
+		t.Errorf("%d dials because of slow statements", n)
+	}
+}
