@@ -39,8 +39,9 @@ func (s *Sessions) Run(ctx context.Context, fn func(ctx context.Context, tx *Ses
 // WithPrimary. It ends with ROLLBACK, so its outcome is never unknown, and its
 // AfterCommit hooks do not run. Run inside View is ErrReadOnly.
 //
-// On PostgreSQL it does not wait for the answer to ROLLBACK. A transaction's
-// advisory lock taken in a View may still be held for a moment when View returns.
+// On PostgreSQL it does not wait for the answer to ROLLBACK. What a View may lock, a
+// transaction's advisory lock and the tables that it reads, may still be locked for a
+// moment when it returns: who asks with NOWAIT or pg_try_advisory_lock may be told so.
 func (s *Sessions) View(ctx context.Context, fn func(ctx context.Context, tx *Session) error, opts ...SessionOption) error {
 	return s.dispatch(ctx, fn, opts, true)
 }

@@ -77,6 +77,86 @@ func TestPostgres_TagsSayWhatARawTextDid(t *testing.T) {
 	wantIdle(t, app)
 }
 
+// TestPostgres_AFailedRollbackToHidesNoRollback: the tag of a ROLLBACK TO is that of
+// a ROLLBACK, and one that has failed has none.
+func TestPostgres_AFailedRollbackToHidesNoRollback(t *testing.T) {
+	t.Parallel()
+	app := postgres(t)
+	for name, texts := range map[string][]string{
+		"rolled back":           {"rollback to nowhere", "rollback"},
+		"and chained":           {"rollback to nowhere", "rollback and chain"},
+		"several":               {"rollback to nowhere; rollback to nowhere", "rollback; begin"},
+		"in another request":    {"savepoint a; rollback to nowhere; rollback to a", "rollback; begin"},
+		"in a block":            {"do $$ begin rollback to a; exception when others then null; end $$", "rollback; begin"},
+		"of a routine":          {"savepoint a", "do $$ begin begin perform 1/0; exception when others then null; end; end $$", "rollback; begin"},
+		"before, and in excess": {"rollback; begin; savepoint a; rollback to a"},
+	} {
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			if err := put(ctx, tx, "before", 1); err != nil {
+				return err
+			}
+			_ = tx.Raw(func(conn any) error {
+				for _, text := range texts {
+					_, _ = conn.(interface{ Conn() *pgx.Conn }).Conn().Exec(ctx, text)
+				}
+				return nil
+			})
+			_ = put(ctx, tx, "after", 1)
+			return nil
+		})
+		if rows := count(t, app, "%"); err == nil || errors.Is(err, dbfx.ErrCommitUnknown) || rows > 0 {
+			t.Errorf("%s: Run says %v with %d rows there", name, err, rows)
+		}
+		if _, err := app.DB.ExecContext(t.Context(), "delete from kv"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantIdle(t, app)
+}
+
+// TestPostgres_ARollbackToIsLegal however it is sent.
+func TestPostgres_ARollbackToIsLegal(t *testing.T) {
+	t.Parallel()
+	app := postgres(t)
+	err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+		if err := put(ctx, tx, "a", 1); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "savepoint s; savepoint u; rollback to u; rollback to s"); err != nil {
+			return err
+		}
+		rows, err := tx.QueryContext(ctx, "rollback to s")
+		if err != nil {
+			return err
+		}
+		_ = rows.Close()
+		stmt, err := tx.PrepareContext(ctx, "rollback to s")
+		if err != nil {
+			return err
+		}
+		for range 3 {
+			if _, err := stmt.ExecContext(ctx); err != nil {
+				return err
+			}
+		}
+		return tx.Raw(func(conn any) error {
+			c := conn.(interface{ Conn() *pgx.Conn }).Conn()
+			batch := &pgx.Batch{}
+			for range 3 {
+				batch.Queue("rollback to s")
+			}
+			rows, _ := c.Query(ctx, "rollback to s")
+			rows.Close()
+			_, err := c.Exec(ctx, "rollback to s", pgx.QueryExecModeCacheStatement)
+			return errors.Join(rows.Err(), err, c.SendBatch(ctx, batch).Close())
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wantCount(t, app, "%", 1)
+}
+
 // TestPostgres_LeavingStaysTrueWhenTheConnectionIsLost: the row is there.
 func TestPostgres_LeavingStaysTrueWhenTheConnectionIsLost(t *testing.T) {
 	t.Parallel()

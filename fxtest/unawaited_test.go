@@ -96,6 +96,37 @@ func TestView_ConnectionThatDoesNotAnswerIsDiscarded(t *testing.T) {
 	session(t, app.Sessions.View, selectKey)
 }
 
+// A transaction that has failed behind a savepoint keeps what it locked before:
+// its ROLLBACK is waited for, and the caller's next statement meets no lock.
+func TestRun_LocksAreFreeWhenItReturns(t *testing.T) {
+	t.Parallel()
+	app, _, y := tallyApp(t)
+	work := func(texts ...string) func() {
+		return func() {
+			_ = app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+				if err := updateKey(ctx, tx); err != nil {
+					return err
+				}
+				for _, text := range texts {
+					if _, err := tx.ExecContext(ctx, text); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+	}
+	work("select 1/0")() // fills the caches
+	_ = selectKey(t.Context(), app.DB)
+	if got := y.count(work("select 1/0")); got != 2 {
+		t.Errorf("failed: %d round trips, want 2 and a ROLLBACK that no one waits for", got)
+	}
+	_ = selectKey(t.Context(), app.DB)
+	if got := y.count(work("savepoint a", "select 1/0")); got != 4 {
+		t.Errorf("failed behind a savepoint: %d round trips, want 3 and that of ROLLBACK", got)
+	}
+}
+
 func TestClose_KnowsOfARollbackOnItsWay(t *testing.T) {
 	t.Parallel()
 	cfg := fxtest.Postgres(t)

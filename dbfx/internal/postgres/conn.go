@@ -80,7 +80,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if open && errors.Is(err, driver.ErrBadConn) && (len(args) == 0 || c.plain) {
 		err = engine.ErrLostReply
 	}
-	err = c.unsent(err)
+	err = c.witness.ofCopy(c.unsent(err))
 	if result == nil {
 		result = driver.RowsAffected(0)
 	}
@@ -150,7 +150,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if open && errors.Is(err, driver.ErrBadConn) && c.plain {
 		err = engine.ErrLostReply
 	}
-	return c.rows(ctx, call, query, args, start, raw, c.unsent(err))
+	return c.rows(ctx, call, query, args, start, raw, c.witness.ofCopy(c.unsent(err)))
 }
 
 // PrepareContext implements driver.ConnPrepareContext.
@@ -182,6 +182,9 @@ func (c *conn) note(err error) {
 	c.silence = nil
 	pg := c.stdConn.Conn().PgConn()
 	status, closed := c.wire.status(pg.TxStatus()), pg.IsClosed()
+	if c.bound && c.open != nil && status == 'I' && !closed && !pg.IsBusy() {
+		c.witness.ended()
+	}
 	if (c.misplaced() || isStalePlan(err)) && !c.stale() {
 		c.connector.expire() // the others will hear it too late
 	}

@@ -150,6 +150,7 @@ func (c *conn) Conn() *pgx.Conn {
 		}
 		c.note(err)
 	}
+	c.witness.handOut()
 	return c.stdConn.Conn()
 }
 
@@ -181,12 +182,13 @@ func (r *ride) Commit(ctx context.Context) error {
 }
 
 // Rollback implements ending. It does not wait where the transaction holds no lock
-// that someone could meet: it only reads, or it has failed.
+// that someone could meet: it only reads, or it has failed, which freed its locks.
 func (r *ride) Rollback(ctx context.Context) error {
 	pg := r.conn.stdConn.Conn().PgConn()
+	free := r.opts.ReadOnly || pg.TxStatus() == 'E' && !r.conn.witness.hadSavepoint()
 	r.conn.witness.end()
 	var err error
-	if (r.opts.ReadOnly || pg.TxStatus() == 'E') && !pg.IsClosed() && !pg.IsBusy() {
+	if free && !pg.IsClosed() && !pg.IsBusy() {
 		err = r.conn.wire.leave(pg, rollbackTimeout)
 	} else {
 		_, err = r.conn.stdConn.Conn().Exec(ctx, "rollback")

@@ -34,7 +34,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	if s.again(ctx, err) {
 		result, err = s.Stmt.ExecContext(ctx, args)
 	}
-	err = s.conn.ended(ctx, err)
+	err = s.outcome(ctx, err)
 	if result == nil {
 		result = driver.RowsAffected(0)
 	}
@@ -63,7 +63,12 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	if s.again(ctx, err) {
 		raw, err = s.Stmt.QueryContext(ctx, args)
 	}
-	return s.conn.rows(ctx, call, s.query, args, start, raw, s.conn.ended(ctx, err))
+	return s.conn.rows(ctx, call, s.query, args, start, raw, s.outcome(ctx, err))
+}
+
+// outcome is err as it is told.
+func (s *stmt) outcome(ctx context.Context, err error) error {
+	return s.conn.witness.ofCopy(s.conn.unsent(s.conn.ended(ctx, err)))
 }
 
 func (s *stmt) exec(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {

@@ -28,13 +28,19 @@ type witness struct {
 	on    bool       // a session's transaction is open
 	rules engine.Rules
 	told  string // the text that conn has read and will send next
-	// undoes is how many ROLLBACK TO were sent: their tag is that of ROLLBACK.
-	undoes int
+	tells script // what it asks for
+	// source is the text for which conn uses the connection, "" while someone else
+	// has it in hand.
+	source string
+	simple bool // the last request is a simple query
+	copied bool // a COPY was refused
+	undoes
 
 	committed  bool // by a statement
 	rolledBack bool // by a statement
 	asked      bool // a text that would end the transaction is sent and not answered
 	leaves     bool // a text leaves something on the connection
+	savepoint  bool // one was set
 	doubt      bool // the wait for the synchronous standby was cancelled
 }
 
@@ -44,7 +50,7 @@ const witnessKey = "dbfx.witness"
 // frontend is pgconn's BuildFrontendFunc. When a connection is tried several
 // times, the last one counts.
 func (w *witness) frontend(in io.Reader, out io.Writer) *pgproto3.Frontend {
-	w.in, w.out, w.frames, w.rules = in, out, frames{answered: w.answered}, engine.PostgreSQL
+	w.in, w.out, w.frames, w.rules = in, out, frames{answered: w.answered, copyIn: w.copyIn}, engine.PostgreSQL
 	return pgproto3.NewFrontend(w, w)
 }
 
@@ -67,8 +73,8 @@ func (w *witness) Write(p []byte) (int, error) {
 func (w *witness) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.on, w.told, w.undoes = true, "", 0
-	w.committed, w.rolledBack, w.asked, w.doubt = false, false, false, false
+	w.on, w.told, w.sent = true, "", w.sent[:0]
+	w.committed, w.rolledBack, w.asked, w.savepoint, w.doubt = false, false, false, false, false
 }
 
 // end lets the session end its transaction.
@@ -82,8 +88,24 @@ func (w *witness) end() {
 func (w *witness) tell(text string, rules engine.Rules, s script) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.told, w.rules, w.undoes = text, rules, s.undoes
+	w.told, w.rules, w.tells = text, rules, s
+	w.source, w.copied = text, false
 	w.leaves = w.leaves || s.leaves
+}
+
+// ended says that the server has no transaction open, where the session has one.
+func (w *witness) ended() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rolledBack = w.rolledBack || w.on && !w.committed
+}
+
+// hadSavepoint reports whether the transaction had a savepoint. One that has failed
+// behind a savepoint keeps the locks from before it.
+func (w *witness) hadSavepoint() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.savepoint
 }
 
 // takeLeaves reports whether a text left something on the connection since it was
@@ -133,30 +155,37 @@ func (w *witness) asks(messages []byte) {
 		}
 		body := messages[headerLength:size]
 		switch messages[0] {
-		case 'P': // Parse: the statement's name stands before the text
-			if n := bytes.IndexByte(body, 0); n >= 0 {
-				w.reads(body[n+1:])
-			}
+		case 'P': // the statement's name, its text
+			w.simple = false
+			name, text, _ := bytes.Cut(body, []byte{0})
+			w.prepares(string(name), w.reads(text).undoes)
+		case 'B': // the portal's name, the statement's
+			w.told, w.simple = "", false
+			_, rest, _ := bytes.Cut(body, []byte{0})
+			name, _, _ := bytes.Cut(rest, []byte{0})
+			w.runs(w.prepared[string(name)])
 		case 'Q':
-			w.reads(body)
+			w.simple = true
+			w.runs(w.reads(body).undoes)
+			w.ends()
+		case 'S':
+			w.ends()
 		}
 		messages = messages[size:]
 	}
 }
 
-func (w *witness) reads(body []byte) {
-	n := bytes.IndexByte(body, 0)
-	if n < 0 {
-		return
-	}
-	if string(body[:n]) == w.told {
+// reads returns what a text asks for that is sent.
+func (w *witness) reads(body []byte) script {
+	text, _, _ := bytes.Cut(body, []byte{0})
+	if string(text) == w.told {
 		w.told = "" // once
-		return
+		return w.tells
 	}
-	s := readScript(string(body[:n]), w.rules)
-	w.undoes += s.undoes
+	s := readScript(string(text), w.rules)
 	w.asked = w.asked || w.on && s.control != nil
 	w.leaves = w.leaves || s.leaves
+	return s
 }
 
 // answered takes the tag of a command that has succeeded, and "" for the end of a
@@ -165,15 +194,16 @@ func (w *witness) answered(tag string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case !w.on:
 	case tag == "":
 		w.asked = false
+		w.answeredAll()
+	case !w.on:
 	case tag == "COMMIT", tag == "PREPARE TRANSACTION":
 		w.committed = true
-	case tag == "ROLLBACK" && w.undoes > 0:
-		w.undoes--
+	case tag == "SAVEPOINT":
+		w.savepoint = true
 	case tag == "ROLLBACK":
-		w.rolledBack = true
+		w.rolledBack = w.rolledBack || !w.undone()
 	}
 }
 
@@ -186,6 +216,7 @@ const tagLength = 24
 // frames follows the messages of a stream, whose pieces come as they come.
 type frames struct {
 	answered func(tag string)
+	copyIn   func()
 
 	header [headerLength]byte
 	have   int // bytes of header
@@ -213,18 +244,20 @@ func (f *frames) follow(piece []byte) {
 			f.rest = max(int(binary.BigEndian.Uint32(f.header[1:]))-4, 0)
 		}
 		if f.rest == 0 {
-			f.ended()
+			f.over()
 		}
 	}
 }
 
-// ended takes the end of a message.
-func (f *frames) ended() {
+// over takes the end of a message.
+func (f *frames) over() {
 	switch f.have = 0; f.header[0] {
 	case 'C': // CommandComplete: the tag, and a zero
 		tag := f.tag
 		f.tag = f.tag[:0]
 		f.answered(string(bytes.TrimRight(tag, "\x00")))
+	case 'G': // CopyInResponse
+		f.copyIn()
 	case 'Z': // ReadyForQuery
 		f.answered("")
 	}
