@@ -47,6 +47,12 @@ type Config struct {
 	// Environment: DATABASE_MIGRATION_URL.
 	DatabaseMigrationURL Secret
 
+	// Migrations is what a start does about migrations, where the service has the
+	// package migrate: run applies what is pending, check fails the start then, as
+	// another process migrates, off starts all the same. Empty is run, the default.
+	// Environment: MIGRATIONS.
+	Migrations Migrations
+
 	// SSLMode is libpq's sslmode for a connection that its URL gives none:
 	// disable, allow, prefer, require, verify-ca or verify-full. Empty is prefer,
 	// which encrypts where it can and verifies nothing. Environment: DATABASE_SSLMODE.
@@ -195,6 +201,8 @@ type Config struct {
 	// logged as slow. 0 logs none. Defaults to one second. Environment:
 	// SQL_SLOW_THRESHOLD, in seconds ("0.5") or as a Go duration ("500ms").
 	SQLSlowThreshold time.Duration
+
+	dir string // where the Config was made: what a relative path is relative to
 }
 
 // Forever is the PoolRecycle of a connection that no age ends.
@@ -229,5 +237,7 @@ func DefaultConfig() Config {
 		SQLiteReadKeeper:        true,
 		SQLiteFileMode:          0o600,
 		SQLSlowThreshold:        time.Second,
+		Migrations:              MigrationsRun,
+		dir:                     workingDir(),
 	}
 }

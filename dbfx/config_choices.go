@@ -43,6 +43,16 @@ const (
 	PoolerTransaction Pooler = "transaction"
 )
 
+// Migrations is what a start does about what is pending.
+type Migrations string
+
+// The modes of a start.
+const (
+	MigrationsRun   Migrations = "run"
+	MigrationsCheck Migrations = "check"
+	MigrationsOff   Migrations = "off"
+)
+
 // Synchronous is SQLite's pragma of that name.
 type Synchronous string
 

@@ -69,6 +69,10 @@ func TestConfig_URLsNameTheFileFromEveryDirectory(t *testing.T) {
 	if cfg.File() != file || cfg.URL() != "sqlite:///"+file || cfg.SQLAlchemyURL(true) != "sqlite+aiosqlite:///"+file {
 		t.Errorf("got %s, %s, %s", cfg.File(), cfg.URL(), cfg.SQLAlchemyURL(true))
 	}
+	t.Chdir(t.TempDir())
+	if cfg.File() != file {
+		t.Errorf("after a Chdir: got %s, want %s", cfg.File(), file)
+	}
 	again := DefaultConfig()
 	again.DatabaseURL = NewSecret(cfg.URL())
 	if again.File() != file {

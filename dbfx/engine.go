@@ -74,8 +74,12 @@ func postgresOptions(cfg Config, loc dburl.Location, trace *engine.Trace, passwo
 }
 
 func newSQLite(cfg Config, loc dburl.Location, trace *engine.Trace, prefix string, warn func(string)) *sqlite.Engine {
+	path := cfg.File()
+	if path == "" {
+		path = loc.Path // in memory
+	}
 	opt := sqlite.Options{
-		Path:           loc.Path,
+		Path:           path,
 		Memory:         loc.Path == dburl.Memory,
 		Setting:        prefix + "DATABASE_PATH",
 		FileMode:       cfg.SQLiteFileMode,

@@ -10,7 +10,7 @@ import (
 // monitor looks once a second at what no single session can tell: who waits for
 // long, who runs for long, how large the log is, whether a database that was down
 // is back. It asks memory; it pings only a database that failed a session or is
-// down, so that a quiet service leaves a serverless database asleep.
+// down, and once after the start where there are checks, so that a quiet service leaves a serverless database asleep.
 type monitor struct {
 	database *Database
 	poke     chan struct{} // look now
@@ -93,7 +93,8 @@ func (m *monitor) look(now time.Time) {
 	m.lookAtLong(running)
 	m.lookAtWAL()
 	m.lookAtReplica(now)
-	if !m.suspect.IsZero() || m.isDown() {
+	first := len(d.checks) > 0 && d.health.Last().Time.IsZero() // so that the page and the metrics know what the checks say
+	if first || !m.suspect.IsZero() || m.isDown() {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		defer context.AfterFunc(d.active.closing, cancel)()

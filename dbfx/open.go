@@ -144,6 +144,9 @@ func (d *Database) Schema() *Schema { return d.schema }
 
 // newDatabase builds and does no I/O.
 func newDatabase(name string, cfg Config, opts ...OpenOption) (*Database, error) {
+	if cfg.dir == "" {
+		cfg.dir = workingDir()
+	}
 	d := &Database{name: name, cfg: cfg, log: zap.NewNop(), opener: openHandle, active: newActive(), done: make(chan struct{})}
 	for _, opt := range opts {
 		opt(d)

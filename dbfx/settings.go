@@ -37,6 +37,7 @@ var settings = []setting{
 	secret("DATABASE_REPLICA_URL", func(c *Config) *Secret { return &c.DatabaseReplicaURL }),
 	duration("DATABASE_REPLICA_MAX_LAG", 0, func(c *Config) *time.Duration { return &c.DatabaseReplicaMaxLag }),
 	secret("DATABASE_MIGRATION_URL", func(c *Config) *Secret { return &c.DatabaseMigrationURL }),
+	choice("MIGRATIONS", tuning, []Migrations{"", MigrationsRun, MigrationsCheck, MigrationsOff}, func(c *Config) *Migrations { return &c.Migrations }),
 	choice("DATABASE_SSLMODE", place, sslModes(), func(c *Config) *SSLMode { return &c.SSLMode }),
 	text("DATABASE_APPLICATION_NAME", tuning, func(c *Config) *string { return &c.ApplicationName }),
 	text("DATABASE_PATH", place, func(c *Config) *string { return &c.SQLitePath }),

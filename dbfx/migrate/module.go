@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -51,7 +52,7 @@ func (s *source) start(ctx context.Context, d *dbfx.Database) error {
 	if err != nil {
 		return err
 	}
-	switch s.opt.mode {
+	switch cmp.Or(s.opt.mode, Mode(m.cfg.Migrations)) {
 	case Off:
 		_, err = s.catalog(m.cfg.Dialect())
 		return err

@@ -165,3 +165,44 @@ func TestSeeds_RunOnceInDevelopmentAlone(t *testing.T) {
 		}
 	})
 }
+
+func TestModule_TheModeIsThatOfTheSettingsUnlessGiven(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		setting dbfx.Migrations
+		opts    []migrate.Option
+		fails   bool
+		tables  int
+	}{
+		"Empty":    {"", nil, false, 1},
+		"Check":    {dbfx.MigrationsCheck, nil, true, 0},
+		"Off":      {dbfx.MigrationsOff, nil, false, 0},
+		"CodeWins": {dbfx.MigrationsCheck, []migrate.Option{migrate.WithMode(migrate.Run)}, false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := fxtest.SQLite(t)
+			cfg.Migrations = tt.setting
+			app := fx.New(dbfx.Module, fxtest.Use(cfg), migrate.Module(files("1_a.sql", "create table a (n integer);"), tt.opts...), fx.NopLogger)
+			if err := app.Start(t.Context()); (err != nil) != tt.fails {
+				t.Fatal(err)
+			}
+			if err := app.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if n := open(t, cfg).count(t, "select count(*) from sqlite_schema where name = 'a'"); n != tt.tables {
+				t.Errorf("%d tables, want %d", n, tt.tables)
+			}
+		})
+	}
+}
+
+// TestModule_TheFiguresAreKnownWithoutAProbe: for the page and the metrics.
+func TestModule_TheFiguresAreKnownWithoutAProbe(t *testing.T) {
+	t.Parallel()
+	app := fxtest.New(t, fxtest.Use(fxtest.SQLite(t)), migrate.Module(files("1_a.sql", "create table a (n integer);")))
+	waitFor(t, func() bool { return len(app.Health.Last().Checks) == 1 })
+	if got := app.Health.Last().Checks[0].Figures; got["version"] != 1 || got["pending"] != 0 {
+		t.Errorf("got %v", got)
+	}
+}

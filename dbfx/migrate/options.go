@@ -28,10 +28,12 @@ type options struct {
 }
 
 func defaults() options {
-	return options{mode: Run, table: goose.DefaultTablename, lockTimeout: time.Second}
+	return options{table: goose.DefaultTablename, lockTimeout: time.Second}
 }
 
-// Mode says what a start does.
+// Mode says what a start does. Without WithMode it is Config.Migrations, which the
+// environment variable MIGRATIONS sets: so one image serves the job that migrates
+// and the service that checks.
 type Mode string
 
 // The modes.
@@ -44,7 +46,7 @@ const (
 	Off Mode = "off"
 )
 
-// WithMode sets the mode of a start.
+// WithMode sets the mode of a start, whatever MIGRATIONS says.
 func WithMode(m Mode) Option { return func(o *options) { o.mode = m } }
 
 // ForDatabase makes Module migrate the database of that name, which Named has
@@ -144,7 +146,7 @@ var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-
 
 func (o options) check() error {
 	switch {
-	case o.mode != Run && o.mode != Check && o.mode != Off:
+	case o.mode != "" && o.mode != Run && o.mode != Check && o.mode != Off:
 		return fmt.Errorf("dbfx: migrate: the mode: want run, check or off, got %q", o.mode)
 	case !tableName.MatchString(o.table) || len(o.table) > 50:
 		return fmt.Errorf("dbfx: migrate: the table: want a name of letters, digits and _, got %q", o.table)

@@ -153,6 +153,8 @@ type Check struct {
 	Name   string      `json:"name"`
 	Status dbfx.Status `json:"status"`
 	Reason string      `json:"reason,omitempty"`
+	// Figures are what the check gave, such as the schema's version.
+	Figures map[string]float64 `json:"figures,omitempty"`
 }
 
 // Event is a line of the log of events.
@@ -224,7 +226,7 @@ func (w *watched) snapshot(now time.Time) Database {
 		out.Write = &Write{Holder: s.Holder, Held: s.Held.Seconds(), Waiting: s.Waiting}
 	}
 	for _, c := range report.Checks {
-		out.Checks = append(out.Checks, Check{c.Name, c.Status, c.Reason})
+		out.Checks = append(out.Checks, Check{c.Name, c.Status, c.Reason, c.Figures})
 	}
 	for _, s := range d.Settings() {
 		out.Setting = append(out.Setting, Setting{s.Variable, s.Value})

@@ -70,6 +70,20 @@ func TestPage_ShowsWhatRanWithoutItsValues(t *testing.T) {
 	})
 }
 
+func TestPage_ShowsTheFiguresOfChecks(t *testing.T) {
+	t.Parallel()
+	check := fx.Provide(fx.Annotate(func() dbfx.Check {
+		return dbfx.Check{Name: "migrations", Run: func(context.Context) dbfx.CheckResult {
+			return dbfx.CheckResult{Status: dbfx.Pass, Figures: map[string]float64{"version": 20261124120000, "pending": 0}}
+		}}
+	}, fx.ResultTags(`group:"dbfx.checks"`)))
+	app, page := shown(t, fxtest.Use(fxtest.SQLite(t)), check)
+	app.Health.Check(t.Context())
+	if html := get(t, page, "GET", "/").Body.String(); !strings.Contains(html, "migrations · pending 0 · version 20261124120000") {
+		t.Error("the figures are missing")
+	}
+}
+
 func TestPage_SaysWhatABrowserMayDo(t *testing.T) {
 	t.Parallel()
 	_, page := shown(t)

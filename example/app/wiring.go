@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -48,8 +47,8 @@ func module() fx.Option {
 	return fx.Module("app",
 		dbfx.Module,
 		dbfx.Named(audit),
-		migrate.Module(files(""), migrate.WithMode(mode())),
-		migrate.Module(files(audit), migrate.WithMode(mode()), migrate.ForDatabase(audit)),
+		migrate.Module(files("")),
+		migrate.Module(files(audit), migrate.ForDatabase(audit)),
 		metrics.Module,
 		tracing.Module,
 		status.Module,
@@ -144,14 +143,4 @@ func files(name string) fs.FS {
 		panic(err) // only a name that is no path
 	}
 	return sub
-}
-
-// mode is MIGRATIONS: run, the default, applies what is pending at the start; check
-// refuses to start with something pending, where a job migrates; off only waits.
-// Another word fails the start.
-func mode() migrate.Mode {
-	if text := os.Getenv("MIGRATIONS"); text != "" {
-		return migrate.Mode(text)
-	}
-	return migrate.Run
 }
