@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	nospans "go.opentelemetry.io/otel/trace/noop"
@@ -36,10 +37,53 @@ func BenchmarkOverhead(b *testing.B) {
 	}
 }
 
-// variant is a database that is observed in one way.
+// variant is a database that is observed in one way, and what runs on it.
 type variant struct {
 	name string
 	db   *dbfx.Database
+	ctx  context.Context
+	fn   func(context.Context, *dbfx.Session) error
+	tip  trace.Tracer // makes the span of the session by hand
+}
+
+func (v variant) run(b *testing.B) {
+	b.Helper()
+	ctx := v.ctx
+	if v.tip != nil {
+		var span trace.Span
+		ctx, span = v.tip.Start(ctx, "bench", trace.WithAttributes(attributes...))
+		defer span.End()
+	}
+	if err := v.db.Sessions().View(ctx, v.fn, dbfx.Name("bench")); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// attributes are as many as tracing gives a span.
+var attributes = []attribute.KeyValue{
+	attribute.String("db.system.name", "sqlite"), attribute.String("db.namespace", "bench.db"), attribute.String("db.query.summary", "SELECT"),
+	attribute.Int("db.response.returned_rows", 1), attribute.String("dbfx.session.name", "bench"),
+}
+
+// byHand is twoStatements with the spans that tracing makes, ROLLBACK's too, written
+// out: what OpenTelemetry itself costs.
+func byHand(t trace.Tracer) func(context.Context, *dbfx.Session) error {
+	span := func(ctx context.Context, name string) trace.Span {
+		_, span := t.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
+		return span
+	}
+	return func(ctx context.Context, tx *dbfx.Session) error {
+		for range 2 {
+			s, n := span(ctx, "SELECT"), 0
+			err := tx.QueryRowContext(ctx, twoSelected).Scan(&n)
+			s.End()
+			if err != nil {
+				return err
+			}
+		}
+		span(ctx, "ROLLBACK").End()
+		return nil
+	}
 }
 
 func variants(b *testing.B, cfg dbfx.Config) []variant {
@@ -58,33 +102,48 @@ func variants(b *testing.B, cfg dbfx.Config) []variant {
 		b.Cleanup(func() { _ = db.Close(context.Background()) })
 		return db
 	}
-	list := []variant{{"none", open(0)}, {"again", open(0)}, {"slow-log", open(time.Second)}}
+	var list []variant
+	add := func(name string, db *dbfx.Database) *variant {
+		list = append(list, variant{name: name, db: db, ctx: b.Context(), fn: twoStatements})
+		return &list[len(list)-1]
+	}
+	add("none", open(0))
+	add("again", open(0))
+	add("slow-log", open(time.Second))
 
 	counted := metrics.New()
-	list = append(list, variant{"metrics", open(0, counted)})
-	if _, err := counted.Register(prometheus.NewRegistry(), list[len(list)-1].db); err != nil {
+	if _, err := counted.Register(prometheus.NewRegistry(), add("metrics", open(0, counted)).db); err != nil {
 		b.Fatal(err)
 	}
 	batcher := sdktrace.NewTracerProvider(sdktrace.WithBatcher(noExport{}))
 	b.Cleanup(func() { _ = batcher.Shutdown(context.Background()) })
+	never := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample()))
 	for _, provider := range []struct {
 		name string
 		trace.TracerProvider
 	}{
 		{"spans-noop", nospans.NewTracerProvider()},
-		{"spans-never", sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample()))},
+		{"spans-never", never},
+		{"spans-below-dropped", never},
 		{"spans-always", sdktrace.NewTracerProvider()},
 		{"spans-batched", batcher},
 	} {
-		tracer, err := tracing.New(tracing.Options{Tracers: provider})
+		tracer, err := tracing.New(tracing.Options{Tracers: provider.TracerProvider})
 		if err != nil {
 			b.Fatal(err)
 		}
-		list = append(list, variant{provider.name, open(0, tracer)})
+		v := add(provider.name, open(0, tracer))
+		if provider.name == "spans-below-dropped" {
+			v.ctx, _ = never.Tracer("request").Start(v.ctx, "request")
+		}
+	}
+	for name, provider := range map[string]trace.TracerProvider{"by-hand": sdktrace.NewTracerProvider(), "by-hand-batched": batcher} {
+		v := add(name, open(0))
+		v.tip = provider.Tracer("bench")
+		v.fn = byHand(v.tip)
 	}
 	page := status.New(status.Options{})
-	list = append(list, variant{"page", open(0, page.Observer())})
-	page.Watch(list[len(list)-1].db)
+	page.Watch(add("page", open(0, page.Observer())).db)
 	b.Cleanup(page.Close)
 	stop := make(chan struct{})
 	b.Cleanup(func() { close(stop) })
@@ -111,9 +170,7 @@ func overhead(b *testing.B, cfg dbfx.Config) {
 			i = (i + turn) % len(list) // no one is always first
 			start := time.Now()
 			for range batch {
-				if err := list[i].db.Sessions().View(b.Context(), twoStatements, dbfx.Name("bench")); err != nil {
-					b.Fatal(err)
-				}
+				list[i].run(b)
 			}
 			took[i] = time.Since(start)
 		}
@@ -140,9 +197,7 @@ func BenchmarkObserved(b *testing.B) {
 				b.Run(v.name, func(b *testing.B) {
 					b.ReportAllocs()
 					for b.Loop() {
-						if err := v.db.Sessions().View(b.Context(), twoStatements, dbfx.Name("bench")); err != nil {
-							b.Fatal(err)
-						}
+						v.run(b)
 					}
 				})
 			}
@@ -150,10 +205,12 @@ func BenchmarkObserved(b *testing.B) {
 	}
 }
 
+const twoSelected = "select count(*) from (select 1 union all select 2) x"
+
 func twoStatements(ctx context.Context, tx *dbfx.Session) error {
 	for range 2 {
 		var n int
-		if err := tx.QueryRowContext(ctx, "select count(*) from (select 1 union all select 2) x").Scan(&n); err != nil {
+		if err := tx.QueryRowContext(ctx, twoSelected).Scan(&n); err != nil {
 			return err
 		}
 	}
