@@ -1,33 +1,96 @@
 package dbfx
 
 import (
-	"regexp"
+	"strings"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
-// quotedAfterPassword finds the literals of CREATE ROLE … PASSWORD 'x'.
-var quotedAfterPassword = regexp.MustCompile(`(?is)(\bpassword\s+(?:e|u&)?)('(?:[^']|'')*'|\$[a-z_]*\$.*?\$[a-z_]*\$)`)
+const (
+	password = "password"
+	bridges  = "= := to u&" // tokens and parts of them that may stand before the literal
+)
 
-// maskPasswords hides what CREATE and ALTER of roles, user mappings and the like
-// say in clear.
+// maskPasswords hides the literals that a text says to be passwords: those of roles,
+// user mappings and subscriptions, in connection strings and in DO blocks too. What
+// is compared with a column of that name is hidden as well.
 func maskPasswords(query string) string {
-	if cannotMask(query) {
+	if !mentionsPassword(query) {
 		return query
 	}
-	switch engine.Keyword(query) {
-	case "CREATE", "ALTER", "SET":
-		return quotedAfterPassword.ReplaceAllString(query, "${1}'"+mask+"'")
+	var masked strings.Builder
+	tokens := engine.NewLexer(engine.PostgreSQL, query)
+	written, follows := 0, false // follows: the next literal is a password
+	for tokens.Next() {
+		start, token := tokens.Text()
+		switch {
+		case isLiteral(token):
+			body, quote := dollarBody(token)
+			switch {
+			case follows, quote == "" && tellsPassword(token):
+				token = "'" + mask + "'"
+			case quote != "":
+				token = quote + maskPasswords(body) + quote
+			}
+			_, whole := tokens.Text()
+			masked.WriteString(query[written:start] + token)
+			written, follows = start+len(whole), false
+		case strings.EqualFold(strings.Trim(token, `"`), password):
+			follows = true
+		case !strings.Contains(bridges, strings.ToLower(token)):
+			follows = false
+		}
 	}
-	return query
+	masked.WriteString(query[written:])
+	return masked.String()
 }
 
-// cannotMask reports whether a query begins with the letters of another word: it is
-// asked of every statement that is observed, and most are queries.
-func cannotMask(query string) bool {
-	if len(query) < 3 || query[0]|0x20 < 'a' || query[0]|0x20 > 'z' { // a comment or a space may come first
-		return false
+// mentionsPassword is asked of every statement that is observed. The w is the rarest
+// letter of the word.
+func mentionsPassword(query string) bool {
+	for _, w := range [...]byte{'w', 'W'} {
+		for i := 0; i < len(query); i++ {
+			n := strings.IndexByte(query[i:], w)
+			if n < 0 {
+				break
+			}
+			i += n
+			if i >= 4 && i+4 <= len(query) && strings.EqualFold(query[i-4:i+4], password) {
+				return true
+			}
+		}
 	}
-	a, b, c := query[0]|0x20, query[1]|0x20, query[2]|0x20
-	return !(a == 'c' && b == 'r' && c == 'e' || a == 'a' && b == 'l' && c == 't' || a == 's' && b == 'e' && c == 't')
+	return false
+}
+
+// isLiteral reports whether token is a string, with the letters that may stand before
+// it, or in dollar quotes.
+func isLiteral(token string) bool {
+	quote := strings.IndexByte(token, '\'')
+	return quote >= 0 && quote <= 2 && token[0] != '"' || strings.HasPrefix(token, "$") && strings.Count(token, "$") > 1
+}
+
+// dollarBody takes the dollar quotes off a literal; quote is empty if there are none.
+func dollarBody(token string) (body, quote string) {
+	if token[0] != '$' {
+		return token, ""
+	}
+	quote = token[:strings.IndexByte(token[1:], '$')+2]
+	return strings.TrimSuffix(strings.TrimPrefix(token, quote), quote), quote
+}
+
+// tellsPassword reports whether a literal is a connection string or a statement with
+// a password in it.
+func tellsPassword(literal string) bool {
+	rest := strings.ToLower(literal)
+	for {
+		_, after, found := strings.Cut(rest, password)
+		if !found {
+			return false
+		}
+		if after = strings.TrimLeft(after, " \t\r\n"); after != "" && strings.ContainsRune("='$:", rune(after[0])) && after != "'" { // a quote alone ends the literal
+			return true
+		}
+		rest = after
+	}
 }

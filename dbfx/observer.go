@@ -37,7 +37,7 @@ type StatementEvent struct {
 	Dialect  Dialect
 	Database string // the name given to Named, "" for the default
 	Session  string // the name of the session that it ran in; "" in none, and in one without a name
-	SQL      string // without the password of a CREATE or ALTER ROLE
+	SQL      string // without the literals that it calls a password
 	Args     []any  // only for an ArgumentObserver that wants them
 	Start    time.Time
 	Duration time.Duration // until the rows were closed, where there are rows
