@@ -127,6 +127,7 @@ func (c *conn) Close() error {
 		_ = c.wait(context.Background()) // the server would complain of an answer that no one took
 	}
 	_ = c.stdConn.Close()
+	c.connector.insist(c.stdConn.Conn().PgConn())
 	c.connector.supply.gone()
 	return nil
 }
