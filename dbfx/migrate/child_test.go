@@ -147,22 +147,20 @@ func mustHaveRunOnce(t *testing.T, db *bench) {
 	}
 }
 
-// rounds is 2, or what the environment says: 20 by hand.
-func rounds() int {
-	if n, err := strconv.Atoi(os.Getenv("DBFX_MIGRATE_ROUNDS")); err == nil {
-		return n
+// rounds is how often what chance decides is tried: n times, or as often as
+// DBFX_MIGRATE_ROUNDS says, such as 20.
+func rounds(n int) int {
+	if asked, err := strconv.Atoi(os.Getenv("DBFX_MIGRATE_ROUNDS")); err == nil {
+		return asked
 	}
-	return 2
+	return n
 }
 
 func TestProcesses_EightThatStartTogetherMigrateOnce(t *testing.T) {
 	t.Parallel()
-	fxtest.EachEngine(t, func(t *testing.T, _ dbfx.Config) {
-		for range rounds() {
-			cfg := fxtest.SQLite(t)
-			if strings.HasSuffix(t.Name(), "postgresql") {
-				cfg = fxtest.Postgres(t)
-			}
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		for range rounds(2) {
+			cfg := fresh(t, cfg.Dialect())
 			var all []*process
 			for range 8 {
 				all = append(all, start(t, cfg, 0))
@@ -175,37 +173,53 @@ func TestProcesses_EightThatStartTogetherMigrateOnce(t *testing.T) {
 	})
 }
 
+// fresh is an empty database.
+func fresh(t *testing.T, dialect dbfx.Dialect) dbfx.Config {
+	t.Helper()
+	if dialect == dbfx.Postgres {
+		return fxtest.Postgres(t)
+	}
+	return fxtest.SQLite(t)
+}
+
 // TestProcesses_OneKilledInTheMiddleOfEachMigration: a process is killed in the
 // middle of the first migration, the next in the middle of the second, and so on;
 // each next one first does what its predecessor did not.
 func TestProcesses_OneKilledInTheMiddleOfEachMigration(t *testing.T) {
 	t.Parallel()
 	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		db := open(t, cfg)
-		names := []string{"00001_log.sql", "00002_more.sql", "00003_more.sql", "00004_more.sql", "00005_bare.sql"}
-		for i, name := range names {
-			if i > 0 { // up to the one before
-				if _, err := db.migrator(t, service(cfg.Dialect())).To(t.Context(), int64(i)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			p := start(t, cfg, 2_000_000_000)
-			waitFor(t, func() bool {
-				if cfg.Dialect() == dbfx.Postgres {
-					return db.count(t, "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()") == 1
-				}
-				return strings.Contains(p.output(), `"still migrating"`) // it is in the statement that lasts
-			})
-			if err := p.cmd.Process.Kill(); err != nil {
+		for range rounds(1) {
+			killInEach(t, fresh(t, cfg.Dialect()))
+		}
+	})
+}
+
+func killInEach(t *testing.T, cfg dbfx.Config) {
+	t.Helper()
+	db := open(t, cfg)
+	names := []string{"00001_log.sql", "00002_more.sql", "00003_more.sql", "00004_more.sql", "00005_bare.sql"}
+	for i, name := range names {
+		if i > 0 { // up to the one before
+			if _, err := db.migrator(t, service(cfg.Dialect())).To(t.Context(), int64(i)); err != nil {
 				t.Fatal(err)
 			}
-			<-p.done
-			s, err := db.migrator(t, service(cfg.Dialect())).Status(t.Context())
-			if err != nil || s.Version != int64(i) || s.Pending()[0] != name {
-				t.Errorf("killed in %s: at version %d, %v", name, s.Version, err)
-			}
 		}
-		start(t, cfg, 0).mustEnd(t)
-		mustHaveRunOnce(t, db)
-	})
+		p := start(t, cfg, 2_000_000_000)
+		waitFor(t, func() bool {
+			if cfg.Dialect() == dbfx.Postgres {
+				return db.count(t, "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()") == 1
+			}
+			return strings.Contains(p.output(), `"still migrating"`) // it is in the statement that lasts
+		})
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-p.done
+		s, err := db.migrator(t, service(cfg.Dialect())).Status(t.Context())
+		if err != nil || s.Version != int64(i) || s.Pending()[0] != name {
+			t.Errorf("killed in %s: at version %d, %v", name, s.Version, err)
+		}
+	}
+	start(t, cfg, 0).mustEnd(t)
+	mustHaveRunOnce(t, db)
 }

@@ -22,7 +22,8 @@ var (
 )
 
 // Error is a migration that failed. What it had done in its transaction is
-// rolled back; those before it stay applied.
+// rolled back, unless the error is dbfx.ErrCommitUnknown: then the next start finds
+// it applied or pending, and is right in both cases. Those before it stay applied.
 type Error struct {
 	File      string // as it is called in the file system
 	Line      int    // of the statement or of the fault in it; 0 if there is none

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pressly/goose/v3/database"
 
+	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 	"github.com/sergas/dbkit/dbfx/internal/postgres"
 )
@@ -66,6 +67,9 @@ func (*pgRules) noTable(err error) bool { return sqlState(err) == "42P01" }
 // is lost, as the version tells whether the transaction was committed. 08P01 is a
 // message that the server cannot read, and never will.
 func (*pgRules) later(err error) bool {
+	if errors.Is(err, dbfx.ErrCommitUnknown) {
+		return true
+	}
 	switch sqlState(err) {
 	case "55P03":
 		return true

@@ -141,7 +141,7 @@ func (s *step) later(err error) bool {
 	postgres := s.m.cfg.Dialect() == dbfx.Postgres
 	switch {
 	case errors.Is(err, dbfx.ErrCommitUnknown):
-		return true
+		return s.m.rules.later(err)
 	case postgres && s.mig.noTx(s.up) && sqlState(err) != "55P03":
 		return false
 	case postgres && s.mig.code != nil && sqlState(err) == "" && !errors.Is(err, driver.ErrBadConn) &&
@@ -162,7 +162,7 @@ func (m *Migrator) locked(ctx context.Context, db *sql.DB, fn func(ctx context.C
 			return err
 		case errors.Is(err, errLocked):
 			err = w.forLock(ctx)
-		case m.rules.later(err), errors.Is(err, dbfx.ErrCommitUnknown):
+		case m.rules.later(err):
 			err = w.again(ctx, nil, err)
 		default:
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/dbfx/internal/engine"
+	"github.com/sergas/dbkit/dbfx/internal/sqlite"
 )
 
 // liteRules are SQLite's.
@@ -39,9 +40,13 @@ func (*liteRules) share(context.Context, *sql.Tx, string, string) error { return
 
 func (*liteRules) noTable(err error) bool { return strings.Contains(err.Error(), "no such table") }
 
-func (*liteRules) later(err error) bool { return dbfx.IsRetryable(err) }
+// later: not after a COMMIT that the disk failed. The process sees it rolled back,
+// and only one that recovers the log sees whether it is.
+func (*liteRules) later(err error) bool {
+	return dbfx.IsRetryable(err) && !errors.Is(err, dbfx.ErrCommitUnknown)
+}
 
-func (*liteRules) doubtful(error) bool { return false }
+func (*liteRules) doubtful(err error) bool { return sqlite.CommitOutcome(err) == engine.Unknown }
 
 func (*liteRules) txOptions() driver.TxOptions { return driver.TxOptions{} }
 

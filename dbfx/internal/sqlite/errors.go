@@ -109,10 +109,13 @@ func columns(err error) string {
 	return text
 }
 
-// CommitOutcome implements engine.Engine. The driver rolls back what it could
+// CommitOutcome implements engine.Engine.
+func (e *Engine) CommitOutcome(err error) engine.Outcome { return CommitOutcome(err) }
+
+// CommitOutcome says what a failed COMMIT left. The driver rolls back what it could
 // not commit; only after a failed write to the disk is it open what a restart
-// would find.
-func (e *Engine) CommitOutcome(err error) engine.Outcome {
+// would find: after a failed fsync the log may hold the whole commit.
+func CommitOutcome(err error) engine.Outcome {
 	var ended *engine.EndedError
 	if errors.As(err, &ended) {
 		return engine.RolledBack
