@@ -17,6 +17,9 @@
 // Without a service, in a folder with the files and the environment:
 //
 //	go run github.com/sergas/dbkit/dbfx/cli/db migrate status
+//
+// go run itself exits with 1 whatever the command exits with; go install it where
+// the exit code matters.
 package cli
 
 import (
@@ -70,19 +73,25 @@ var errUsage = errors.New("wrong arguments")
 func (a App) Run(ctx context.Context, args []string) int {
 	a = a.withDefaults()
 	if len(args) == 0 {
-		a.usage()
+		a.usage(a.Stderr)
 		return ExitSettings
 	}
 	commands := map[string]func(context.Context, dbfx.Config, []string) (int, error){
 		"url": a.url, "check": a.check, "migrate": a.migrate, "seed": a.seed, "shell": a.shell,
 	}
 	name, args := args[0], args[1:]
-	if name == "config" {
-		return a.config()
-	}
 	run := commands[name]
-	if run == nil {
-		a.usage()
+	switch {
+	case isHelp(name), name != "shell" && name != "url" && len(args) > 0 && isHelp(args[0]): // those two have flags of their own
+		a.usage(a.Stdout)
+		return ExitOK
+	case (name == "config" || name == "check" || name == "seed") && len(args) > 0:
+		_ = a.wrong("%s takes no argument, got %q", name, args[0])
+		return ExitSettings
+	case name == "config":
+		return a.config()
+	case run == nil:
+		_ = a.wrong("no such command: %q", name)
 		return ExitSettings
 	}
 	cfg, err := dbfx.LoadNamedConfig(a.Database)
@@ -92,7 +101,9 @@ func (a App) Run(ctx context.Context, args []string) int {
 	}
 	code, err := run(ctx, cfg, args)
 	switch {
-	case errors.Is(err, errUsage) || errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, flag.ErrHelp):
+		return ExitOK
+	case errors.Is(err, errUsage):
 		return ExitSettings
 	case err != nil:
 		fmt.Fprintln(a.Stderr, err)
@@ -117,8 +128,12 @@ func (a App) withDefaults() App {
 	return a
 }
 
-func (a App) usage() {
-	fmt.Fprintf(a.Stderr, `usage: %[1]s config
+func isHelp(arg string) bool {
+	return arg == "help" || arg == "-h" || arg == "-help" || arg == "--help"
+}
+
+func (a App) usage(w io.Writer) {
+	fmt.Fprintf(w, `usage: %[1]s config
        %[1]s url [-sqlalchemy | -async | -psql | -file] [-reveal]
        %[1]s check
        %[1]s migrate [up | to VERSION | down | status | plan | baseline VERSION]
@@ -129,7 +144,7 @@ func (a App) usage() {
 
 func (a App) wrong(format string, args ...any) error {
 	fmt.Fprintf(a.Stderr, a.Name+": "+format+"\n", args...)
-	a.usage()
+	a.usage(a.Stderr)
 	return errUsage
 }
 

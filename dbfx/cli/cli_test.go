@@ -59,6 +59,12 @@ func TestMigrate_UpStatusPlanDown(t *testing.T) {
 			{"migrate sideways", cli.ExitSettings, ""},
 			{"nonsense", cli.ExitSettings, ""},
 			{"url -psql -file", cli.ExitSettings, ""},
+			{"check now", cli.ExitSettings, ""},
+			{"config now", cli.ExitSettings, ""},
+			{"seed now", cli.ExitSettings, ""},
+			{"help", cli.ExitOK, "usage: app db config"},
+			{"migrate -h", cli.ExitOK, "baseline VERSION"},
+			{"url -h", cli.ExitOK, ""},
 		} {
 			code, out, errs := run(t, cfg, "", strings.Fields(step.args)...)
 			if code != step.code || !strings.Contains(out, step.want) {

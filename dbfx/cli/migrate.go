@@ -81,10 +81,7 @@ func (a App) migrateWith(ctx context.Context, m *migrate.Migrator, name string, 
 }
 
 // seed runs the seeds that have not run.
-func (a App) seed(ctx context.Context, cfg dbfx.Config, args []string) (int, error) {
-	if len(args) > 0 {
-		return ExitSettings, a.wrong("seed takes no argument")
-	}
+func (a App) seed(ctx context.Context, cfg dbfx.Config, _ []string) (int, error) {
 	if a.Migrations == nil {
 		return ExitSettings, errNoMigrations
 	}

@@ -20,7 +20,9 @@ func (a App) url(_ context.Context, cfg dbfx.Config, args []string) (int, error)
 	psql := flags.Bool("psql", false, "as psql and other programs of libpq take it")
 	file := flags.Bool("file", false, "the absolute path of the SQLite file, as sqlite3, goose and golang-migrate take it")
 	reveal := flags.Bool("reveal", false, "with the password")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return ExitOK, err
+	} else if err != nil {
 		return ExitSettings, errUsage
 	}
 	if flags.NArg() > 0 || count(*sync, *async, *psql, *file) > 1 {
