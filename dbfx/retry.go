@@ -3,6 +3,7 @@ package dbfx
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -44,16 +45,26 @@ func (w *work) repeat(ctx context.Context) error {
 	if w.options.retry != nil {
 		policy = w.options.retry.withDefaults(w.sessions.engine.Dialect())
 	}
+	var unknown error // of a COMMIT that may have happened
 	for n := 1; ; n++ {
 		w.event.Attempts = n
 		w.live.attempt.Store(int32(n)) //nolint:gosec // few
 		result := w.attempt(ctx, n)
-		if result.err == nil || n >= policy.MaxAttempts || !w.again(result, policy) {
-			return result.err
+		err := result.err
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrCommitUnknown):
+			unknown = err
+		case unknown != nil:
+			err = stillUnknown(unknown, n, err)
+		}
+		if n >= policy.MaxAttempts || !w.again(result, policy) {
+			return err
 		}
 		pause := rand.N(min(policy.Base<<min(n-1, 20), policy.Max) + 1)
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= pause {
-			return result.err
+			return err
 		}
 		w.retries(ctx, n, result.err, pause)
 		timer := time.NewTimer(pause) // no connection is held meanwhile
@@ -61,12 +72,23 @@ func (w *work) repeat(ctx context.Context) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return result.err
+			return err
 		case <-w.sessions.active.closing.Done():
 			timer.Stop()
-			return result.err
+			return err
 		}
 	}
+}
+
+// stillUnknown is the error of the n-th attempt, err, after one whose COMMIT may
+// have happened. Only its text says why the n-th failed: a caller who asks for
+// ErrRolledBack, say, would take it for what became of both.
+func stillUnknown(unknown error, n int, err error) error {
+	var first *CommitUnknownError
+	if errors.As(unknown, &first) {
+		unknown = first.Err
+	}
+	return &CommitUnknownError{Err: fmt.Errorf("%w; attempt %d: %s", unknown, n, err)}
 }
 
 // again reports whether another attempt is allowed and may help.

@@ -46,7 +46,8 @@ func Join() SessionOption { return func(o *sessionOptions) { o.join = true } }
 func Retry(p RetryPolicy) SessionOption { return func(o *sessionOptions) { o.retry = &p } }
 
 // Idempotent lets Retry repeat fn also after a lost connection and an unknown
-// commit, where it may already have happened.
+// commit, where it may already have happened. When no later attempt succeeds
+// either, Run returns ErrCommitUnknown: the first may have been committed.
 func Idempotent() SessionOption { return func(o *sessionOptions) { o.idempotent = true } }
 
 // Timeout sets a deadline to the context of fn.

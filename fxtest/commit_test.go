@@ -96,6 +96,38 @@ func TestPostgres_IdempotentRepeatsAnUnknownCommit(t *testing.T) {
 	wantCount(t, direct, "a", 1)
 }
 
+// TestPostgres_AnUnknownCommitStaysUnknownWhenItsRepetitionFails: the rows of the
+// first attempt are there, whatever the second one met.
+func TestPostgres_AnUnknownCommitStaysUnknownWhenItsRepetitionFails(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(context.Context, *dbfx.Session) error{
+		"FnFails": func(context.Context, *dbfx.Session) error { return errBoom },
+		"RolledBack": func(ctx context.Context, tx *dbfx.Session) error {
+			_, _ = tx.ExecContext(ctx, "insert into nothing values (1)")
+			return nil
+		},
+		"ContextEnds": func(context.Context, *dbfx.Session) error { return context.DeadlineExceeded },
+	}
+	for name, second := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app, direct, p := proxied(t)
+			p.on("commit", loseReply)
+			err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+				if tx.Attempt() > 1 {
+					return second(ctx, tx)
+				}
+				return put(ctx, tx, "a", 1)
+			}, dbfx.Retry(dbfx.RetryPolicy{}), dbfx.Idempotent())
+			wantUnknown(t, err)
+			if !contains(fmt.Sprint(err), "attempt 2") {
+				t.Errorf("it does not say that it was repeated: %v", err)
+			}
+			wantCount(t, direct, "a", 1)
+		})
+	}
+}
+
 func TestPostgres_LostConnectionIsRepeatedOnlyIfIdempotent(t *testing.T) {
 	t.Parallel()
 	for _, idempotent := range []bool{false, true} {
