@@ -10,6 +10,7 @@ RACE        := $(shell command -v $$(go env CC) >/dev/null 2>&1 && echo -race)
 FUZZTIME    ?= 1m
 BENCH       ?= .
 SOAK        ?= 5m
+CHAOS       ?= 5m
 
 .PHONY: help
 help: ## List the targets
@@ -77,6 +78,10 @@ bench: ## Run the benchmarks; BENCH=pattern chooses
 .PHONY: soak
 soak: ## Run everything at once on one SQLite file for SOAK, and look for what grows
 	DBFX_SOAK=$(SOAK) go test -run 'TestSQLite_Soak' -count=1 -v -timeout 1h ./fxtest
+
+.PHONY: chaos
+chaos: ## Break PostgreSQL's line, backends and server under load for CHAOS, and judge the data
+	DBFX_CHAOS=$(CHAOS) go test -run 'TestPostgres_Chaos' -count=1 -v -timeout 3h ./fxtest
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of URLs and of statements for FUZZTIME each
