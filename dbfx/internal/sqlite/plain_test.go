@@ -8,16 +8,23 @@ import (
 	"testing"
 )
 
-// TestStatements_AreThoseOfPlainModernc runs the same texts, one after the other, on
-// the driver itself: the same rows and the same errors.
-func TestStatements_AreThoseOfPlainModernc(t *testing.T) {
-	t.Parallel()
-	mine, _ := open(t, 8)
+// beside opens a file as dbfx does, and another one with the driver itself.
+func beside(t *testing.T) (mine, plain *sql.DB) {
+	t.Helper()
+	mine, _ = open(t, 8)
 	plain, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "plain.db")+"?_error_rc=1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = plain.Close() }()
+	t.Cleanup(func() { _ = plain.Close() })
+	return mine, plain
+}
+
+// TestStatements_AreThoseOfPlainModernc runs the same texts, one after the other, on
+// the driver itself: the same rows and the same errors.
+func TestStatements_AreThoseOfPlainModernc(t *testing.T) {
+	t.Parallel()
+	mine, plain := beside(t)
 	texts := []string{
 		"create table t (a integer primary key, b text, updated_at text); create index i on t (b)",
 		"insert into t (b) values ('one;'), ('two'), ('it''s')", "select * from t", "select ';', b from t order by b; -- c",
@@ -46,12 +53,7 @@ func TestStatements_AreThoseOfPlainModernc(t *testing.T) {
 // statement, as queries and as Exec.
 func TestExpressions_AreThoseOfPlainModernc(t *testing.T) {
 	t.Parallel()
-	mine, _ := open(t, 8)
-	plain, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "plain.db")+"?_error_rc=1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = plain.Close() }()
+	mine, plain := beside(t)
 	expressions := []string{
 		"1", "-9223372036854775808", "9223372036854775807 + 1", "1.5", "1e300 * 1e300", "null", "''", "'a;b'", "'it''s'", "x'00ff'", "\"a\"", "'-- no'", "'/*'",
 		"1 = 1", "null is null", "2 / 0", "7 % 4", "1 << 3", "'a' || 1 || x'62'", "'10' + 5", "cast('12x' as integer)", "cast(1 as text)", "typeof(2.0)",

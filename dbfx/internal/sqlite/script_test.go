@@ -3,7 +3,6 @@ package sqlite
 import (
 	"database/sql"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -12,12 +11,7 @@ import (
 // finds the end of each statement with SQLite's parser.
 func TestScripts_AreThoseOfPlainModernc(t *testing.T) {
 	t.Parallel()
-	mine, _ := open(t, 8)
-	plain, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "plain.db")+"?_error_rc=1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = plain.Close() }()
+	mine, plain := beside(t)
 	texts := []string{
 		"create table t (a integer primary key, b text); create table log (x)",
 		"create trigger g after insert on t begin insert into log values ('in;'); update t set b = case when 1 then 'c' end; end; insert into t values (1, 'x')",
