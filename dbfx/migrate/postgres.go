@@ -63,6 +63,11 @@ func (r *pgRules) share(ctx context.Context, tx *sql.Tx, table, role string) err
 
 func (*pgRules) noTable(err error) bool { return sqlState(err) == "42P01" }
 
+func (*pgRules) noColumn(err error) bool {
+	state := sqlState(err)
+	return state == "42703" || state == "42804"
+}
+
 // later: lock_timeout, a deadlock, a serialization failure; and a connection that
 // is lost, as the version tells whether the transaction was committed. 08P01 is a
 // message that the server cannot read, and never will.

@@ -63,7 +63,11 @@ func (m *Migrator) Ready(ctx context.Context) dbfx.CheckResult {
 		if err == nil {
 			m.seen.keep(c, s)
 		} else if !known {
-			return dbfx.CheckResult{Status: dbfx.Fail, Reason: "the version of the schema cannot be read"}
+			reason := "the version of the schema cannot be read"
+			if sqlState(err) == "42501" {
+				reason += ": the role has no right to read " + m.opt.table
+			}
+			return dbfx.CheckResult{Status: dbfx.Fail, Reason: reason}
 		}
 	}
 	return m.seen.result()

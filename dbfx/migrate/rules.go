@@ -29,6 +29,8 @@ type rules interface {
 	share(ctx context.Context, tx *sql.Tx, table, role string) error
 	// noTable reports whether err says that a table is missing.
 	noTable(err error) bool
+	// noColumn reports whether err says that a column is missing or has another type.
+	noColumn(err error) bool
 	// later reports whether the same migration may succeed in a moment, or, after a
 	// COMMIT whose answer was lost, be found applied.
 	later(err error) bool

@@ -40,6 +40,8 @@ func (*liteRules) share(context.Context, *sql.Tx, string, string) error { return
 
 func (*liteRules) noTable(err error) bool { return strings.Contains(err.Error(), "no such table") }
 
+func (*liteRules) noColumn(err error) bool { return strings.Contains(err.Error(), "no such column") }
+
 // later: not after a COMMIT that the disk failed. The process sees it rolled back,
 // and only one that recovers the log sees whether it is.
 func (*liteRules) later(err error) bool {

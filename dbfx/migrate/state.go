@@ -91,14 +91,29 @@ func (m *Migrator) readState(ctx context.Context, db querier) (state, error) {
 		return s, nil
 	}
 	if !m.rules.noTable(err) {
-		return state{}, err
+		return state{}, m.unreadable(err)
 	}
 	s, err = m.readRecords(ctx, db, fmt.Sprintf(`
 		select version_id, case when is_applied then 1 else 0 end, null, null, null, null, id from %s order by id`, m.opt.table))
 	if err != nil && m.rules.noTable(err) {
 		return state{records: map[int64]record{}}, nil
 	}
-	return s, err
+	return s, m.unreadable(err)
+}
+
+// unreadable adds the table to an error of reading it, and what to do about it.
+func (m *Migrator) unreadable(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case sqlState(err) == "42501":
+		return fmt.Errorf("read %[1]s: %[2]w; grant the service's role SELECT on %[1]s and %[1]s_files, "+
+			"or set DATABASE_MIGRATION_URL, as whose role a start with MIGRATIONS=run grants it", m.opt.table, err)
+	case m.rules.noColumn(err):
+		return fmt.Errorf("read %[1]s: %[2]w; the table is not goose's, which has the columns id, version_id and is_applied: "+
+			"name another one with migrate.Table", m.opt.table, err)
+	}
+	return fmt.Errorf("read %s: %w", m.opt.table, err)
 }
 
 func (m *Migrator) readRecords(ctx context.Context, db querier, query string) (state, error) {
