@@ -22,7 +22,6 @@
 package status
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"sync"
@@ -55,6 +54,7 @@ type Page struct {
 	once   sync.Once
 	wg     sync.WaitGroup
 	opened atomic.Int32 // streams
+	frames frames
 }
 
 // New makes a page. Give its Observer to the databases, then Watch them.
@@ -189,55 +189,4 @@ func (p *Page) asset(w http.ResponseWriter, name string) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Cache-Control", "max-age=60")
 	_, _ = w.Write(content)
-}
-
-// The bounds of the streams: a browser opens a new one when one has ended.
-const (
-	streamLength = 5 * time.Minute
-	mostStreams  = 50
-)
-
-// stream sends the sections that have changed, once a second, until the client
-// goes, the page closes or the service stops: http.Server.Shutdown waits for it.
-func (p *Page) stream(w http.ResponseWriter, r *http.Request) {
-	if p.opened.Add(1) > mostStreams {
-		p.opened.Add(-1)
-		http.Error(w, "too many look at this page", http.StatusServiceUnavailable)
-		return
-	}
-	defer p.opened.Add(-1)
-	w.Header().Set("Content-Type", "text/event-stream")
-	out := http.NewResponseController(w)
-	ctx, cancel := context.WithTimeout(r.Context(), streamLength)
-	defer cancel()
-	sent := map[string]string{}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		p.looked.Store(time.Now().UnixNano())
-		snapshot := p.Snapshot()
-		_ = out.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a client that reads nothing; not every writer can
-		if err := p.view.event(w, snapshot, sent); err != nil {
-			return
-		}
-		if err := out.Flush(); err != nil || stopping(snapshot) {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.closed:
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-func stopping(s Snapshot) bool {
-	for _, d := range s.Databases {
-		if d.State == dbfx.StateStopping {
-			return true
-		}
-	}
-	return false
 }

@@ -3,13 +3,11 @@ package status
 import (
 	"bytes"
 	"embed"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx"
@@ -42,29 +40,6 @@ func (v *view) page(w io.Writer, title string, s Snapshot) error {
 		return err
 	}
 	_, err := b.WriteTo(w)
-	return err
-}
-
-// event writes the sections that are not as they were sent, as one event.
-func (v *view) event(w io.Writer, s Snapshot, sent map[string]string) error {
-	changed := map[string]string{"clock": clock(s.Time)}
-	for _, d := range s.Databases {
-		for _, name := range sections {
-			var b strings.Builder
-			if err := v.templates.ExecuteTemplate(&b, name, d); err != nil {
-				return err
-			}
-			id := d.Name + "." + name
-			if sent[id] != b.String() {
-				sent[id], changed[id] = b.String(), b.String()
-			}
-		}
-	}
-	text, err := json.Marshal(changed)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "data: %s\n\n", text)
 	return err
 }
 

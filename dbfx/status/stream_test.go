@@ -1,0 +1,93 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sergas/dbkit/dbfx"
+)
+
+// TestStream_ManyShareOneFrameASecond: ten seconds of forty browsers, on a clock of
+// their own.
+func TestStream_ManyShareOneFrameASecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const viewers, seconds = 40, 10
+		page := New(Options{})
+		var wg sync.WaitGroup
+		answers := make([]*httptest.ResponseRecorder, viewers)
+		for i := range answers {
+			answers[i] = httptest.NewRecorder()
+			ctx, cancel := context.WithTimeout(t.Context(), seconds*time.Second)
+			defer cancel()
+			wg.Go(func() { page.ServeHTTP(answers[i], httptest.NewRequestWithContext(ctx, "GET", "/?events", nil)) })
+			time.Sleep(20 * time.Millisecond) // they do not come at the same moment
+		}
+		wg.Wait()
+		for i, answer := range answers {
+			if n := strings.Count(answer.Body.String(), "data: "); n < seconds || n > seconds+1 {
+				t.Errorf("browser %d got %d events, want one a second", i, n)
+			}
+		}
+		if n := page.frames.last.number; n > seconds+3 {
+			t.Errorf("%d frames were drawn for %d browsers in %d seconds", n, viewers, seconds)
+		}
+		if n := page.opened.Load(); n != 0 {
+			t.Errorf("%d streams are still counted", n)
+		}
+	})
+}
+
+// TestFrame_HasForEveryStreamWhatItLacks: one that has missed a frame gets what that
+// changed too.
+func TestFrame_HasForEveryStreamWhatItLacks(t *testing.T) {
+	t.Parallel()
+	v := newView()
+	snapshot := Snapshot{Databases: []Database{{Name: "default", State: dbfx.StateUp}}}
+	var last *frame
+	draw := func() {
+		t.Helper()
+		var err error
+		if last, err = v.frame(snapshot, last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(had int64, id string) bool {
+		t.Helper()
+		event, err := last.event(had)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var changed map[string]string
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(string(event), "data: ")), &changed); err != nil {
+			t.Fatal(err)
+		}
+		_, ok := changed[id]
+		return ok
+	}
+	draw()
+	snapshot.Databases[0].Names = []Name{{Name: "place order", Mode: "run", Count: 1}}
+	draw() // changes the names
+	snapshot.Databases[0].Slowest = []Statement{{Shape: "select ?", Count: 1}}
+	draw() // changes the statements
+	tests := []struct {
+		had  int64
+		id   string
+		want bool
+	}{
+		{0, "default.storage", true}, {0, "default.names", true}, {0, "clock", true},
+		{1, "default.names", true}, {1, "default.statements", true}, {1, "default.storage", false},
+		{2, "default.names", false}, {2, "default.statements", true},
+	}
+	for _, tt := range tests {
+		if got := has(tt.had, tt.id); got != tt.want {
+			t.Errorf("a stream that has frame %d: %s is sent: %v, want %v", tt.had, tt.id, got, tt.want)
+		}
+	}
+}
