@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/dbfx/internal/sqltext"
@@ -14,15 +15,14 @@ import (
 // tally adds up the sessions by their names and the statements by their shapes.
 type tally struct {
 	mu         sync.Mutex
-	sessions   map[sessionKey]*Name
+	sessions   map[string]*modes     // by the name: a string is found faster than a struct
+	named      int                   // rows in sessions
 	statements map[string]*Statement // by the shape
 	texts      map[string]*Statement // by the text, for those that come again
 }
 
-type sessionKey struct {
-	name     string
-	readOnly bool
-}
+// modes are the rows of one name, nil where nothing ran so.
+type modes struct{ run, view *Name }
 
 // kept are how many names and shapes a tally has room for. A new shape takes the
 // place of the one that has taken the least time; a new name is added to "other".
@@ -36,35 +36,53 @@ const (
 )
 
 func newTally() *tally {
-	return &tally{sessions: map[sessionKey]*Name{}, statements: map[string]*Statement{}, texts: map[string]*Statement{}}
+	return &tally{sessions: map[string]*modes{}, statements: map[string]*Statement{}, texts: map[string]*Statement{}}
 }
 
 // observer is the Page as dbfx tells it: it is made before the databases.
 type observer struct {
-	mu      sync.RWMutex
-	tallies map[string]*tally // by the name given to Named
+	mu sync.Mutex // of those who add
+	// tallies are replaced and never changed: every statement looks for its own, and
+	// a graph has a handful of databases.
+	tallies atomic.Pointer[[]named]
+}
+
+// named is the tally of a database.
+type named struct {
+	database string // the name given to Named
+	tally    *tally
 }
 
 var _ dbfx.Observer = (*observer)(nil)
 
 func newObserver() *observer {
-	return &observer{tallies: map[string]*tally{}}
+	o := &observer{}
+	o.tallies.Store(&[]named{})
+	return o
+}
+
+func (o *observer) find(database string) *tally {
+	for _, n := range *o.tallies.Load() {
+		if n.database == database {
+			return n.tally
+		}
+	}
+	return nil
 }
 
 // of returns the tally of a database.
 func (o *observer) of(database string) *tally {
-	o.mu.RLock()
-	t := o.tallies[database]
-	o.mu.RUnlock()
-	if t != nil {
+	if t := o.find(database); t != nil {
 		return t
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if t = o.tallies[database]; t == nil {
-		t = newTally()
-		o.tallies[database] = t
+	if t := o.find(database); t != nil {
+		return t
 	}
+	t := newTally()
+	more := append(slices.Clone(*o.tallies.Load()), named{database, t})
+	o.tallies.Store(&more)
 	return t
 }
 
@@ -130,19 +148,7 @@ func (t *tally) dropLeast() {
 func (o *observer) ObserveSession(_ context.Context, e dbfx.SessionEvent) {
 	t := o.of(e.Database)
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	key := sessionKey{e.Name, e.ReadOnly}
-	s := t.sessions[key]
-	if s == nil {
-		if len(t.sessions) >= keptNames {
-			key.name = otherName
-			s = t.sessions[key]
-		}
-		if s == nil {
-			s = &Name{Name: key.name, Mode: mode(e.ReadOnly)}
-			t.sessions[key] = s
-		}
-	}
+	s := t.name(e.Name, e.ReadOnly)
 	s.Count++
 	s.total += e.Duration
 	s.wait += e.Wait
@@ -161,6 +167,43 @@ func (o *observer) ObserveSession(_ context.Context, e dbfx.SessionEvent) {
 	if e.Err != nil {
 		s.LastError = cmp.Or(e.Class, "other")
 	}
+	t.mu.Unlock()
+}
+
+// name finds or makes the row of a name.
+func (t *tally) name(name string, readOnly bool) *Name {
+	if s := t.sessions[name].row(readOnly); s != nil {
+		return s
+	}
+	if t.named >= keptNames {
+		name = otherName
+		if s := t.sessions[name].row(readOnly); s != nil {
+			return s
+		}
+	}
+	m := t.sessions[name]
+	if m == nil {
+		m = &modes{}
+		t.sessions[name] = m
+	}
+	s := &Name{Name: name, Mode: mode(readOnly)}
+	if readOnly {
+		m.view = s
+	} else {
+		m.run = s
+	}
+	t.named++
+	return s
+}
+
+func (m *modes) row(readOnly bool) *Name {
+	switch {
+	case m == nil:
+		return nil
+	case readOnly:
+		return m.view
+	}
+	return m.run
 }
 
 func mode(readOnly bool) string {
@@ -174,12 +217,17 @@ func mode(readOnly bool) string {
 func (t *tally) names() []Name {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := make([]Name, 0, len(t.sessions))
-	for _, s := range t.sessions {
-		n := *s
-		n.Mean = s.total.Seconds() / float64(s.Count)
-		n.MeanWait = s.wait.Seconds() / float64(s.Count)
-		list = append(list, n)
+	list := make([]Name, 0, t.named)
+	for _, m := range t.sessions {
+		for _, s := range []*Name{m.run, m.view} {
+			if s == nil {
+				continue
+			}
+			n := *s
+			n.Mean = s.total.Seconds() / float64(s.Count)
+			n.MeanWait = s.wait.Seconds() / float64(s.Count)
+			list = append(list, n)
+		}
 	}
 	slices.SortFunc(list, func(a, b Name) int { return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.Name, b.Name)) })
 	return list[:min(len(list), mostNames)]
