@@ -54,6 +54,36 @@ func TestStatementEvent_KnowsItsSession(t *testing.T) {
 	})
 }
 
+func TestSessionEvent_CountsEachStatementOnce(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		r := &recorder{}
+		app := fxtest.New(t, fxtest.Use(cfg), observe(r))
+		if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+			t.Fatal(err)
+		}
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			if err := put(ctx, tx, "one", 1); err != nil {
+				return err
+			}
+			var n int
+			if err := tx.QueryRowContext(ctx, "select count(*) from kv").Scan(&n); err != nil {
+				return err
+			}
+			if got := app.Sessions.Running()[0].Statements; got != 3 { // BEGIN is the first
+				t.Errorf("it runs with %d statements, want 3", got)
+			}
+			return nil
+		}, dbfx.Name("counted"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := r.sessions[len(r.sessions)-1]; e.Name != "counted" || e.Statements != 4 {
+			t.Errorf("got %d statements of %q, want BEGIN, two and COMMIT", e.Statements, e.Name)
+		}
+	})
+}
+
 func TestOpener_IsToldTheDatabaseAndTheRole(t *testing.T) {
 	t.Parallel()
 	cfg := fxtest.Postgres(t)

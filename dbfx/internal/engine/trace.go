@@ -67,6 +67,19 @@ func (t *Tracer) Begin(sql string) time.Time {
 	return now
 }
 
+// Restart says that the statement which Begin told runs only now, after a wait, and
+// returns the time. It counts as one.
+func (t *Tracer) Restart(sql string) time.Time {
+	if t.Hold == nil && !t.Trace.On() {
+		return time.Time{}
+	}
+	now := time.Now()
+	if t.Hold != nil {
+		t.Hold.restart(sql, now)
+	}
+	return now
+}
+
 // Exec tells a statement that returned no rows.
 func (t *Tracer) Exec(ctx context.Context, sql string, args []driver.NamedValue, start time.Time, r driver.Result, err error) {
 	n := int64(-1)
@@ -117,6 +130,12 @@ func (h *Hold) begin(sql string, now time.Time) {
 	h.mu.Lock()
 	h.sql, h.since = sql, now
 	h.statements++
+	h.mu.Unlock()
+}
+
+func (h *Hold) restart(sql string, now time.Time) {
+	h.mu.Lock()
+	h.sql, h.since = sql, now
 	h.mu.Unlock()
 }
 

@@ -53,7 +53,7 @@ func (c *conn) exec(ctx context.Context, p *plan, args []driver.NamedValue, prep
 		c.trace.End(ctx, p.query, args, start, -1, err)
 		return nil, err
 	}
-	start = c.trace.Begin(p.query) // who waited for the lock has not run yet
+	start = c.trace.Restart(p.query) // who waited for the lock has not run yet
 	watch := call.real.watch(ctx)
 	if call.stmt != nil {
 		result, err = call.run(ctx, call.stmt, args)
@@ -90,7 +90,7 @@ func (c *conn) query(ctx context.Context, p *plan, args []driver.NamedValue, pre
 		return nil, err
 	}
 	call.statement = statement
-	r := &rows{call: call, ctx: ctx, args: args, start: c.trace.Begin(p.query)}
+	r := &rows{call: call, ctx: ctx, args: args, start: c.trace.Restart(p.query)}
 	r.watch = call.real.watch(ctx)
 	raw, err := call.open(ctx, args)
 	if err != nil {
