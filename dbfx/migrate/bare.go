@@ -44,10 +44,27 @@ func (s *step) mark(ctx context.Context, raw link) error {
 	if !s.up {
 		return nil
 	}
-	return raw.exec(ctx, `insert into `+s.m.opt.table+`_files (version_id, file, checksum, statements_done, prefix) values ($1, $2, $3, $4, $5)
-		on conflict (version_id) do update set file = excluded.file, checksum = excluded.checksum, applied_at = '',
-			statements_done = excluded.statements_done, prefix = excluded.prefix`,
-		s.mig.version, s.mig.file, s.mig.checksum, int64(s.at-1), s.prefix())
+	return s.writeDown(ctx, func(ctx context.Context) error {
+		return raw.exec(ctx, `insert into `+s.m.opt.table+`_files (version_id, file, checksum, statements_done, prefix) values ($1, $2, $3, $4, $5)
+			on conflict (version_id) do update set file = excluded.file, checksum = excluded.checksum, applied_at = '',
+				statements_done = excluded.statements_done, prefix = excluded.prefix`,
+			s.mig.version, s.mig.file, s.mig.checksum, int64(s.at-1), s.prefix())
+	})
+}
+
+// writeDown tries again while another writer is in the way. What is written down
+// has run: were the whole step tried again, it would run twice.
+func (s *step) writeDown(ctx context.Context, write func(context.Context) error) error {
+	w := waiting{m: s.m, log: s.m.log}
+	for {
+		err := write(ctx)
+		if code := codeOf(err); code != "SQLite 5" && code != "SQLSTATE 55P03" {
+			return err
+		}
+		if w.again(ctx, s, err) != nil {
+			return err
+		}
+	}
 }
 
 // prefix is prefixOf the statements that are done. It goes on where it was: a file

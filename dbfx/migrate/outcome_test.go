@@ -154,3 +154,41 @@ func TestUp_RunsTheTextThatItHasRead(t *testing.T) {
 		t.Errorf("the change is not seen: %+v, %v", s, err)
 	}
 }
+
+// TestSQLite_WhatHasRunWithoutATransactionRunsOnce: also where another process
+// writes when the version is to be written.
+func TestSQLite_WhatHasRunWithoutATransactionRunsOnce(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.SQLite(t)
+	cfg.SQLiteBusyTimeout = 20 * time.Millisecond
+	holder, db := open(t, cfg), open(t, cfg)
+	var tx *sql.Tx
+	ran := make(chan int, 10)
+	g := migrate.Go{Version: 2, UpDB: func(ctx context.Context, _ *sql.DB) (err error) {
+		ran <- 1
+		if tx == nil {
+			if tx, err = holder.DB().BeginTx(context.WithoutCancel(ctx), nil); err == nil {
+				_, err = tx.Exec("insert into t values (1)")
+			}
+		}
+		return err
+	}}
+	result := make(chan error, 1)
+	go func() {
+		m, err := migrate.New(db.Database, files("00001_t.sql", "create table t (n integer);"), migrate.WithGo(g))
+		if err == nil {
+			_, err = m.Up(t.Context())
+		}
+		result <- err
+	}()
+	waitFor(t, func() bool { return db.logs.FilterMessageSnippet("tried again").Len() >= 2 })
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	if n := len(ran); n != 1 {
+		t.Errorf("it ran %d times", n)
+	}
+}

@@ -30,39 +30,51 @@ func (s *store) GetMigration(context.Context, database.DBTxConn, int64) (*databa
 // Insert implements database.Store. It is the last that goose does before the
 // commit, and so where the schema is checked.
 func (s *store) Insert(ctx context.Context, db database.DBTxConn, req database.InsertRequest) error {
-	return s.end(ctx, db, func(ctx context.Context) error {
-		if err := s.Store.Insert(ctx, db, req); err != nil {
-			return err
-		}
-		return s.step.m.writeRecord(ctx, db, s.step.mig)
-	})
+	return s.end(ctx, db,
+		func(ctx context.Context) error { return s.Store.Insert(ctx, db, req) },
+		func(ctx context.Context) error { return s.step.m.writeRecord(ctx, db, s.step.mig) })
 }
 
 // Delete implements database.Store.
 func (s *store) Delete(ctx context.Context, db database.DBTxConn, version int64) error {
-	return s.end(ctx, db, func(ctx context.Context) error {
-		if err := s.Store.Delete(ctx, db, version); err != nil {
-			return err
-		}
+	return s.end(ctx, db, func(ctx context.Context) error { return s.Store.Delete(ctx, db, version) }, func(ctx context.Context) error {
 		_, err := db.ExecContext(ctx, `delete from `+s.Tablename()+`_files where version_id = $1`, version)
 		return err
 	})
 }
 
-func (s *store) end(ctx context.Context, db database.DBTxConn, write func(context.Context) error) error {
+// end makes the writes that end a migration.
+func (s *store) end(ctx context.Context, db database.DBTxConn, writes ...func(context.Context) error) error {
 	ctx = own(ctx)
+	try := func(ctx context.Context, write func(context.Context) error) error { return write(ctx) }
 	if s.step.mig.noTx(s.step.up) { // all has run, and stays: a version that is not written would be a lie
+		try = s.step.writeDown
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), cleanup)
+		ctx, cancel = lingering(ctx, cleanup)
 		defer cancel()
 	}
 	if err := s.step.m.rules.finish(ctx, db, s.step); err != nil {
 		return s.step.fail(err)
 	}
-	if err := write(ctx); err != nil {
-		return s.step.fail(fmt.Errorf("write the version: %w", err))
+	for _, write := range writes {
+		if err := try(ctx, write); err != nil {
+			return s.step.fail(fmt.Errorf("write the version: %w", err))
+		}
 	}
 	return nil
+}
+
+// lingering is a context that ends when parent has ended and d has passed.
+func lingering(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	stop := context.AfterFunc(parent, func() {
+		timer := time.AfterFunc(d, cancel)
+		context.AfterFunc(ctx, func() { timer.Stop() })
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // writeRecord writes beside goose's row what that has no column for.
