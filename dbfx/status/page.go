@@ -22,8 +22,11 @@
 package status
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +41,11 @@ type Options struct {
 	// Authorize says whether a request may see the page, nil lets all. When it
 	// returns false it has written the answer, or 403 is sent.
 	Authorize func(w http.ResponseWriter, r *http.Request) bool
+	// Hosts are names, without a port, that a proxy on this machine passes on as the
+	// Host of a request. On a loopback address the page answers only to these, to
+	// localhost and its subdomains, and to IP addresses, and gives others 403: a web
+	// site may have its name lead there. On other addresses nothing is asked.
+	Hosts []string
 }
 
 // Page shows the databases. It is safe for concurrent use.
@@ -69,19 +77,35 @@ func New(opt Options) *Page {
 // dbfx.WithObserver.
 func (p *Page) Observer() dbfx.Observer { return p.observer }
 
-// Watch adds databases to the page and begins to sample them, until Close.
+// Watch adds databases to the page and begins to sample them, until Close. One that
+// the page has already is not added again. Where two have one name, "#2" follows that
+// of the second, then "#3"; their sessions and statements are added up together.
 func (p *Page) Watch(databases ...*dbfx.Database) {
 	p.mu.Lock()
 	first := len(p.databases) == 0
 	for _, d := range databases {
+		if slices.ContainsFunc(p.databases, func(w *watched) bool { return w.database == d }) {
+			continue
+		}
 		p.databases = append(p.databases, &watched{
-			database: d, tally: p.observer.of(d.Name()), last: d.Health().State(), since: time.Now(),
+			database: d, label: p.freeLabel(d), tally: p.observer.of(d.Name()), last: d.Health().State(), since: time.Now(),
 		})
 	}
 	p.mu.Unlock()
 	if first && len(databases) > 0 {
 		p.wg.Go(p.sample)
 	}
+}
+
+// freeLabel is the name of d, made the only one on the page: the parts of the page
+// are found by it.
+func (p *Page) freeLabel(d *dbfx.Database) string {
+	name := cmp.Or(d.Name(), "default")
+	label := name
+	for n := 2; slices.ContainsFunc(p.databases, func(w *watched) bool { return w.label == label }); n++ {
+		label = fmt.Sprintf("%s#%d", name, n)
+	}
+	return label
 }
 
 // Close ends the live streams and the sampling. The page answers from there on
@@ -129,6 +153,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		header.Set("Allow", "GET, HEAD")
 		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		return
+	}
+	if !p.ownHost(r) {
+		http.Error(w, refusedHost, http.StatusForbidden)
 		return
 	}
 	if p.opt.Authorize != nil {

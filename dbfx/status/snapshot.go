@@ -1,7 +1,6 @@
 package status
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -199,7 +198,7 @@ func (w *watched) snapshot(now time.Time) Database {
 	d, stats := w.database, w.database.Sessions().Stats()
 	report := d.Health().Last()
 	out := Database{
-		Name: nameOf(d), Engine: string(stats.Dialect), Where: d.Where(),
+		Name: w.label, Engine: string(stats.Dialect), Where: d.Where(),
 		Running: stats.Running, Waiting: stats.Waiting, Timeouts: stats.Timeouts, Retries: stats.Retries,
 		WaitP50: stats.Waits.Quantile(0.5).Seconds(), WaitP99: stats.Waits.Quantile(0.99).Seconds(),
 		UseP50: stats.Uses.Quantile(0.5).Seconds(), UseP99: stats.Uses.Quantile(0.99).Seconds(),
@@ -275,8 +274,6 @@ func limitOf(stats dbfx.Stats) int {
 	}
 	return limit
 }
-
-func nameOf(d *dbfx.Database) string { return cmp.Or(d.Name(), "default") }
 
 // lastEvents are the newest, the newest first.
 func lastEvents(all []dbfx.Event) []Event {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +121,72 @@ func TestPage_AsksAuthorize(t *testing.T) {
 		if w := get(t, page, "GET", url); w.Code != want {
 			t.Errorf("%s: got %d, want %d", url, w.Code, want)
 		}
+	}
+}
+
+// TestPage_OnLoopbackAnswersOnlyToNamesOfItsOwn: a name that someone else made lead
+// to 127.0.0.1 is refused, also with Authorize.
+func TestPage_OnLoopbackAnswersOnlyToNamesOfItsOwn(t *testing.T) {
+	t.Parallel()
+	page := status.New(status.Options{Hosts: []string{"Status.internal"}, Authorize: func(http.ResponseWriter, *http.Request) bool { return true }})
+	server := httptest.NewServer(page)
+	defer server.Close()
+	tests := []struct {
+		host string
+		want int
+	}{
+		{"localhost", 200}, {"LOCALHOST:8081", 200}, {"shop.localhost:8081", 200}, {"localhost.", 200},
+		{"127.0.0.1:8081", 200}, {"[::1]:8081", 200}, {"[::1]", 200}, {"10.0.0.7", 200}, {"status.internal:443", 200},
+		{"rebound.example", 403}, {"rebound.example:8081", 403}, {"localhost.rebound.example", 403}, {"notlocalhost", 403},
+		{"127.0.0.1.rebound.example", 403}, {"a.status.internal", 403},
+	}
+	for _, tt := range tests {
+		for _, path := range []string{"/", "/?format=json", "/?asset=script.js"} {
+			request, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Host = tt.host
+			answer, err := server.Client().Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = answer.Body.Close()
+			if answer.StatusCode != tt.want {
+				t.Errorf("Host %s, %s: got %d, want %d", tt.host, path, answer.StatusCode, tt.want)
+			}
+		}
+	}
+	elsewhere := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 7)})
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequestWithContext(elsewhere, "GET", "http://shop.example/", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("on another address: got %d", w.Code)
+	}
+}
+
+// TestPage_ShowsEachDatabaseOnce: the parts of the page are found by the names.
+func TestPage_ShowsEachDatabaseOnce(t *testing.T) {
+	t.Parallel()
+	page := status.New(status.Options{})
+	defer page.Close()
+	var databases []*dbfx.Database
+	for range 2 {
+		db, err := dbfx.Open(t.Context(), fxtest.SQLite(t), dbfx.WithObserver(page.Observer()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close(context.Background()) }()
+		databases = append(databases, db)
+	}
+	page.Watch(databases[0], databases[0])
+	page.Watch(databases...)
+	var got []string
+	for _, d := range page.Snapshot().Databases {
+		got = append(got, d.Name)
+	}
+	if want := []string{"default", "default#2"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -42,6 +43,39 @@ func TestStream_ManyShareOneFrameASecond(t *testing.T) {
 			t.Errorf("%d streams are still counted", n)
 		}
 	})
+}
+
+// TestStream_EndsWhenItsClientVanishes: closed, and reset without a word.
+func TestStream_EndsWhenItsClientVanishes(t *testing.T) {
+	t.Parallel()
+	page := New(Options{})
+	server := httptest.NewServer(page)
+	defer server.Close()
+	for _, linger := range []int{-1, 0} {
+		lines := make([]*net.TCPConn, 20)
+		for i := range lines {
+			line, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines[i] = line.(*net.TCPConn)
+			if _, err := line.Write([]byte("GET /?events HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for page.opened.Load() < int32(len(lines)) {
+			time.Sleep(time.Millisecond)
+		}
+		for _, line := range lines {
+			if err := line.SetLinger(linger); err != nil {
+				t.Fatal(err)
+			}
+			_ = line.Close()
+		}
+		for page.opened.Load() > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
 // TestFrame_HasForEveryStreamWhatItLacks: one that has missed a frame gets what that

@@ -13,6 +13,7 @@ import (
 // watched is a database that the page shows.
 type watched struct {
 	database *dbfx.Database
+	label    string // its name on the page
 	tally    *tally
 	history  history
 
