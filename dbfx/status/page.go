@@ -77,13 +77,15 @@ func New(opt Options) *Page {
 // dbfx.WithObserver.
 func (p *Page) Observer() dbfx.Observer { return p.observer }
 
-// Watch adds databases to the page and begins to sample them, until Close. One that
+// Watch adds databases to the page, by their names, the one without a name first, and
+// begins to sample them, until Close. One that
 // the page has already is not added again. Where two have one name, "#2" follows that
 // of the second, then "#3"; their sessions and statements are added up together.
 func (p *Page) Watch(databases ...*dbfx.Database) {
 	p.mu.Lock()
 	first := len(p.databases) == 0
-	for _, d := range databases {
+	// Fx gives a group in another order at each start.
+	for _, d := range slices.SortedStableFunc(slices.Values(databases), byName) {
 		if slices.ContainsFunc(p.databases, func(w *watched) bool { return w.database == d }) {
 			continue
 		}
@@ -96,6 +98,8 @@ func (p *Page) Watch(databases ...*dbfx.Database) {
 		p.wg.Go(p.sample)
 	}
 }
+
+func byName(a, b *dbfx.Database) int { return cmp.Compare(a.Name(), b.Name()) }
 
 // freeLabel is the name of d, made the only one on the page: the parts of the page
 // are found by it.

@@ -165,6 +165,23 @@ func TestPage_OnLoopbackAnswersOnlyToNamesOfItsOwn(t *testing.T) {
 	}
 }
 
+// TestPage_ShowsDatabasesByTheirNames: in the same order after every start.
+func TestPage_ShowsDatabasesByTheirNames(t *testing.T) {
+	t.Parallel()
+	opts := []fx.Option{fxtest.Use(fxtest.SQLite(t))}
+	for _, name := range []string{"reports", "audit", "zoo"} {
+		opts = append(opts, dbfx.Named(name), fxtest.UseNamed(name, fxtest.SQLite(t)))
+	}
+	_, page := shown(t, opts...)
+	var got []string
+	for _, d := range page.Snapshot().Databases {
+		got = append(got, d.Name)
+	}
+	if want := []string{"default", "audit", "reports", "zoo"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // TestPage_ShowsEachDatabaseOnce: the parts of the page are found by the names.
 func TestPage_ShowsEachDatabaseOnce(t *testing.T) {
 	t.Parallel()

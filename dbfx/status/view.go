@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx"
@@ -24,7 +25,7 @@ var sections = []string{"state", "tiles", "charts", "now", "names", "statements"
 
 func newView() *view {
 	t := template.New("page.html").Funcs(template.FuncMap{
-		"seconds": seconds, "bytes": size, "count": count, "clock": clock, "ago": ago, "label": label, "stamp": stamp,
+		"seconds": seconds, "bytes": size, "count": count, "clock": clock, "ago": ago, "label": label, "stamp": stamp, "words": words,
 		"stateClass": stateClass, "eventClass": eventClass, "charts": charts, "section": func(d Database, name string) string { return d.Name + "." + name },
 	})
 	return &view{template.Must(t.ParseFS(files, "web/*.html"))}
@@ -100,6 +101,9 @@ func clock(t time.Time) string { return t.Format("15:04:05") }
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func ago(t time.Time) string { return seconds(time.Since(t).Seconds()) }
+
+// words shows the kind of an event, whose words the log joins with underscores.
+func words(kind string) string { return strings.ReplaceAll(kind, "_", " ") }
 
 // stateClass is the colour of a state.
 func stateClass(s dbfx.State) string {
