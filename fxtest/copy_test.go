@@ -3,12 +3,37 @@ package fxtest_test
 import (
 	"context"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/sergas/dbkit/dbfx"
 )
+
+// TestPostgres_CopyInASchemaFileSaysSo: pg_dump writes COPY unless told --inserts.
+func TestPostgres_CopyInASchemaFileSaysSo(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"Alone":    "create table c (n integer);\ncopy c (n) from stdin;\n",
+		"WithData": "create table c (n integer);\nCOPY public.c (n) FROM stdin;\n1\n2\n\\.\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := postgres(t, func(c *dbfx.Config) { c.PoolSize, c.MaxOverflow = 1, 0 })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			err := app.Schema.Init(ctx, fstest.MapFS{"1_c.sql": {Data: []byte(text)}})
+			if err == nil || ctx.Err() != nil || !contains(err.Error(), "1_c.sql") {
+				t.Fatalf("got %v", err)
+			}
+			t.Log(err)
+			if err := app.Schema.Init(ctx, fstest.MapFS{"1_c.sql": {Data: []byte("create table c (n integer);")}}); err != nil {
+				t.Error("what was before COPY stayed: ", err)
+			}
+		})
+	}
+}
 
 // TestPostgres_CopyWithoutDataSaysSo: the server waits for data that database/sql
 // cannot give.
