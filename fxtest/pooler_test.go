@@ -2,10 +2,16 @@ package fxtest_test
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -159,6 +165,94 @@ func TestPooler_InStatementModeSaysSo(t *testing.T) {
 		}
 		if n := door.dials.Load() - before; n > 3 {
 			t.Errorf("%d dials", n)
+		}
+	}
+}
+
+// TestPooler_NothingRunsOutsideOfItsTransaction: PgBouncer gives the client's place at
+// the server away when ROLLBACK is answered, and what follows arrives in pieces. A
+// BEGIN that was sent meanwhile went to one server and its statement to another, which
+// committed it.
+func TestPooler_NothingRunsOutsideOfItsTransaction(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	direct := fxtest.New(t, fxtest.Use(cfg))
+	if _, err := direct.DB.ExecContext(t.Context(), "create table kv (k text primary key, v integer)"); err != nil {
+		t.Fatal(err)
+	}
+	behind, slow := fxtest.Proxy(t, cfg)
+	parsed, err := url.Parse(behind.URL())
+	if err != nil {
+		t.Fatal("the URL of the line")
+	}
+	behind = cfg
+	if behind.Port, err = strconv.Atoi(parsed.Port()); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Port, cfg.Pooler = trickle(t, bouncer(t, behind, "pool_mode = transaction", "server_round_robin = 1"), 4*time.Millisecond), "transaction"
+	slow.Delay(15 * time.Millisecond)
+	cfg.PoolSize, cfg.MaxOverflow = 2, 0
+	app := fxtest.New(t, fxtest.Use(cfg))
+	if err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error { // makes PgBouncer open two
+		return errors.Join(selectOne(ctx, tx), app.DB.QueryRowContext(context.WithoutCancel(ctx), "select 1").Scan(new(int)))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if err := app.Sessions.View(t.Context(), selectOne); err != nil {
+			t.Fatal("View:", err)
+		}
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			return errors.Join(put(ctx, tx, "denied", i), errBoom)
+		})
+		if !errors.Is(err, errBoom) || contains(err.Error(), "unexpected") {
+			t.Error("Run:", err)
+		}
+	}
+	wantCount(t, direct, "denied", 0)
+}
+
+// trickle is a line to a port on which each message of the client's arrives a while
+// after the one before.
+func trickle(t *testing.T, port int, pause time.Duration) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = listener.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			wg.Go(func() { _, _ = io.Copy(client, server); _ = client.Close() })
+			wg.Go(func() { pour(server, client, pause); _ = server.Close() })
+		}
+	})
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func pour(to io.Writer, from io.Reader, pause time.Duration) {
+	for header := 4; ; header = 5 { // the first message has no type
+		head := make([]byte, header)
+		if _, err := io.ReadFull(from, head); err != nil {
+			return
+		}
+		body := make([]byte, binary.BigEndian.Uint32(head[header-4:])-4)
+		if _, err := io.ReadFull(from, body); err != nil {
+			return
+		}
+		time.Sleep(pause)
+		if _, err := to.Write(append(head, body...)); err != nil {
+			return
 		}
 	}
 }

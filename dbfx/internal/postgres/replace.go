@@ -89,8 +89,12 @@ func (c *conn) takeOver(other *conn) {
 // settle sees to a ROLLBACK that is on its way on a connection which is being taken
 // from the pool. A session need not wait for it, unless there has been no answer
 // for long, or it is there.
+//
+// Behind a pooler everyone waits: with that answer PgBouncer gives the place at the
+// server away, also when half of the next request has come. BEGIN went to one
+// server, and its statement to another, which committed it.
 func (c *conn) settle(ctx context.Context) error {
-	if engine.IsForSession(ctx) && !c.plain && !c.wantsPing() {
+	if engine.IsForSession(ctx) && !c.plain && !c.connector.opt.Pooler && !c.wantsPing() {
 		return nil
 	}
 	return c.wait(ctx)
