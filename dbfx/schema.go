@@ -38,7 +38,8 @@ func InProduction() InitOption { return func(o *initOptions) { o.production = tr
 //
 // A file with BEGIN, COMMIT or their like in it, such as a dump, is refused by its
 // name and line before anything runs: it would end in the middle of its own
-// transaction, and an error behind that would leave half of it.
+// transaction, and an error behind that would leave half of it. So is PostgreSQL's
+// COPY … FROM STDIN, whose data is no SQL.
 func (s *Schema) Init(ctx context.Context, ddl fs.FS, opts ...InitOption) error {
 	var o initOptions
 	for _, opt := range opts {
@@ -81,7 +82,11 @@ func (s *Schema) read(ddl fs.FS) (files []schemaFile, err error) {
 		}
 		text := strings.TrimPrefix(string(script), "\uFEFF") // a byte order mark
 		if err := s.engine.CheckScript(text); err != nil {
-			refused = append(refused, fmt.Errorf("%s: %w; remove it, as each file runs in a transaction of its own", name, err))
+			advice := ""
+			if errors.Is(err, engine.ErrControl) {
+				advice = "; remove it, as each file runs in a transaction of its own"
+			}
+			refused = append(refused, fmt.Errorf("%s: %w%s", name, err, advice))
 		}
 		files = append(files, schemaFile{name, text})
 		return nil

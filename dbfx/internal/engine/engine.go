@@ -42,8 +42,8 @@ type Engine interface {
 	Savepoint(name string, readOnly bool) Savepoint
 	// SupportsIsolation refuses a level that the database does not have.
 	SupportsIsolation(level sql.IsolationLevel) error
-	// CheckScript refuses, with a *ControlError, a text that would begin or end the
-	// transaction that it runs in.
+	// CheckScript refuses what a file cannot hold, and, with a *ControlError, a text
+	// that would begin or end the transaction that it runs in.
 	CheckScript(text string) error
 	// Name is what the database that answers tx is called: a file by its base name.
 	Name(ctx context.Context, tx Execer) (string, error)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
@@ -17,7 +18,30 @@ func (e *Engine) LockSchema(ctx context.Context, tx engine.Execer) error {
 
 // CheckScript implements engine.Engine. A server with standard_conforming_strings
 // off reads strings otherwise, which a connection knows and checks again.
-func (e *Engine) CheckScript(text string) error { return engine.PostgreSQL.CheckControl(text) }
+func (e *Engine) CheckScript(text string) error {
+	if line := copyFromStdin(text); line > 0 { // its data is no SQL: read no further
+		return fmt.Errorf("COPY … FROM STDIN in line %d has no data here; write INSERT, as pg_dump --inserts does", line)
+	}
+	return engine.PostgreSQL.CheckControl(text)
+}
+
+// copyFromStdin returns the line of the first COPY … FROM STDIN, 0 without one.
+func copyFromStdin(text string) int {
+	begins, at, last := true, -1, ""
+	for l := engine.NewLexer(engine.PostgreSQL, text); l.Next(); {
+		word, _ := l.Word()
+		switch {
+		case l.EndsStatement():
+			at = -1
+		case begins && engine.IsWord(word, "COPY"):
+			at, _ = l.Text()
+		case at >= 0 && engine.IsWord(last, "FROM") && engine.IsWord(word, "STDIN"):
+			return 1 + strings.Count(text[:at], "\n")
+		}
+		begins, last = l.EndsStatement(), word
+	}
+	return 0
+}
 
 // Name implements engine.Engine.
 func (e *Engine) Name(ctx context.Context, tx engine.Execer) (string, error) {
