@@ -56,12 +56,14 @@ type supply struct {
 	refused   error // the server has no place for another connection
 	refusedAt time.Time
 	probe     *time.Timer
+	sending   bool // sendBack is about to run
 }
 
 // request waits for a connection.
 type request struct {
 	granted chan grant
 	begun   int // dials, when it came
+	since   time.Time
 }
 
 // grant is what a request gets.
@@ -109,13 +111,13 @@ func (s *supply) ask() (*conn, *request, error) {
 	if c := s.fromLate(); c != nil {
 		return c, nil, nil
 	}
-	if s.refused != nil && s.idle.Load() > 0 {
-		return nil, nil, &growthError{s.refused}
-	}
-	r := &request{granted: make(chan grant, 1), begun: s.begun}
+	r := &request{granted: make(chan grant, 1), begun: s.begun, since: time.Now()}
 	s.waiting = append(s.waiting, r)
 	s.wanted.Add(1)
 	s.feed()
+	if s.refused != nil {
+		s.sendBackIn(returnPause)
+	}
 	return nil, r, nil
 }
 
