@@ -138,7 +138,7 @@ func TestErrors_PostgresRefusesAndShutsDown(t *testing.T) {
 	t.Parallel()
 	server := fxtest.NewServer(t)
 	cfg := server.Database(t)
-	cfg.StatementTimeout, cfg.StartTimeout = 50*time.Millisecond, 3*time.Second
+	cfg.StatementTimeout, cfg.StartTimeout = time.Second, 3*time.Second
 	d := openOne(t, cfg)
 	ctx := t.Context()
 	_, err := d.DB().ExecContext(ctx, "select pg_sleep(60)")
