@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"syscall"
 	"testing"
 	"time"
@@ -62,6 +63,21 @@ func (c *chaos) restart(t *testing.T, random *rand.Rand, signal syscall.Signal) 
 	c.server.Stop(t, signal)
 	linger(random, 100)
 	c.server.Start(t)
+}
+
+// reviveThePooler starts it again, as its supervisor would: PgBouncer 1.18 dies ("bad
+// client state") of a cancel request whose sender is cut off.
+func (c *chaos) reviveThePooler(t *testing.T) {
+	if c.pooler == 0 {
+		return
+	}
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", c.pooler))
+	if err == nil {
+		_ = conn.Close()
+		return
+	}
+	t.Log("PgBouncer has died:", err)
+	bouncerAt(t, c.pooler, c.direct, "pool_mode = transaction")
 }
 
 // acts are what the service does. Each notes in its call how many rows it leaves.

@@ -54,7 +54,8 @@ func chaosSeed(t *testing.T) uint64 {
 type chaos struct {
 	direct dbfx.Config // past the line and the pooler
 	link   *fxtest.Link
-	server *fxtest.Server
+	server *fxtest.Server // nil where it is to stay up
+	pooler int            // its port, 0 is none
 	db     *dbfx.Database
 
 	last atomic.Int64 // number of a call
@@ -86,8 +87,9 @@ func TestPostgres_Chaos(t *testing.T) {
 			c := &chaos{direct: server.Database(t), server: server}
 			cfg := c.direct
 			if pooled {
-				cfg.Port, cfg.Pooler = bouncer(t, cfg, "pool_mode = transaction"), "transaction"
 				c.server = nil // stays up
+				c.pooler = bouncer(t, cfg, "pool_mode = transaction")
+				cfg.Port, cfg.Pooler = c.pooler, "transaction"
 			}
 			cfg, c.link = fxtest.Proxy(t, cfg)
 			cfg.PoolSize, cfg.MaxOverflow, cfg.PoolTimeout = 6, 2, 2*time.Second
@@ -140,6 +142,7 @@ func (c *chaos) breakAndServe(t *testing.T, random *rand.Rand, length time.Durat
 			}
 			faults[name](t, random)
 			c.link.Heal()
+			c.reviveThePooler(t)
 			counts[name]++
 			time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
 		}

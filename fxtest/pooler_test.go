@@ -26,6 +26,13 @@ import (
 // returns where it listens.
 func bouncer(t *testing.T, cfg dbfx.Config, settings ...string) (port int) {
 	t.Helper()
+	port = fxtest.FreePort(t)
+	bouncerAt(t, port, cfg, settings...)
+	return port
+}
+
+func bouncerAt(t *testing.T, port int, cfg dbfx.Config, settings ...string) {
+	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
 		if program = "/usr/sbin/pgbouncer"; !exists(program) {
@@ -35,7 +42,6 @@ func bouncer(t *testing.T, cfg dbfx.Config, settings ...string) (port int) {
 			t.Skip("no pgbouncer; Debian has it as a package")
 		}
 	}
-	port = fxtest.FreePort(t)
 	fxtest.StartAs(t, program, func(dir string) []string {
 		ini := filepath.Join(dir, "pgbouncer.ini")
 		text := fmt.Sprintf(`[databases]
@@ -55,7 +61,6 @@ logfile = %s/log
 		}
 		return []string{ini}
 	})
-	return port
 }
 
 // TestPostgres_BehindPgBouncer: transaction mode, four connections to the server,
