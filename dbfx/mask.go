@@ -12,14 +12,18 @@ const (
 )
 
 // maskPasswords hides the literals that a text says to be passwords: those of roles,
-// user mappings and subscriptions, in connection strings and in DO blocks too. What
+// user mappings and subscriptions, in connection strings, JSON and DO blocks too. What
 // is compared with a column of that name is hidden as well.
-func maskPasswords(query string) string {
+func maskPasswords(dialect Dialect, query string) string {
 	if !mentionsPassword(query) {
 		return query
 	}
 	var masked strings.Builder
-	tokens := engine.NewLexer(engine.PostgreSQL, query)
+	rules := engine.SQLite
+	if dialect == Postgres {
+		rules = engine.PostgreSQL
+	}
+	tokens := engine.NewLexer(rules, query)
 	written, follows := 0, false // follows: the next literal is a password
 	for tokens.Next() {
 		start, token := tokens.Text()
@@ -30,7 +34,7 @@ func maskPasswords(query string) string {
 			case follows, quote == "" && tellsPassword(token):
 				token = "'" + mask + "'"
 			case quote != "":
-				token = quote + maskPasswords(body) + quote
+				token = quote + maskPasswords(dialect, body) + quote
 			}
 			_, whole := tokens.Text()
 			masked.WriteString(query[written:start] + token)
@@ -79,8 +83,8 @@ func dollarBody(token string) (body, quote string) {
 	return strings.TrimSuffix(strings.TrimPrefix(token, quote), quote), quote
 }
 
-// tellsPassword reports whether a literal is a connection string or a statement with
-// a password in it.
+// tellsPassword reports whether a literal is a connection string, a JSON text or a
+// statement with a password in it.
 func tellsPassword(literal string) bool {
 	rest := strings.ToLower(literal)
 	for {
@@ -88,7 +92,7 @@ func tellsPassword(literal string) bool {
 		if !found {
 			return false
 		}
-		if after = strings.TrimLeft(after, " \t\r\n"); after != "" && strings.ContainsRune("='$:", rune(after[0])) && after != "'" { // a quote alone ends the literal
+		if after = strings.TrimLeft(after, " \t\r\n"); after != "" && strings.ContainsRune("='$:\"", rune(after[0])) && after != "'" { // a quote alone ends the literal
 			return true
 		}
 		rest = after

@@ -26,11 +26,16 @@ func TestMaskPasswords(t *testing.T) {
 		"create subscription s connection 'host=h password=hunter2' publication p": "create subscription s connection '***' publication p",
 		"select dblink_connect('host=h password = hunter2')":                       "select dblink_connect('***')",
 		`select $1, 'it''s' from t where "password" is null and p = 'y'`:           `select $1, 'it''s' from t where "password" is null and p = 'y'`,
+		`insert into log values ('{"password": "hunter2"}')`:                       "insert into log values ('***')",
 		"select password, 'a' from t":                                              "select password, 'a' from t",
 	}
 	for give, want := range tests {
-		if got := maskPasswords(give); got != want {
+		if got := maskPasswords(Postgres, give); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
+	}
+	const give, want = "update [it's] set password = 'hunter2'", "update [it's] set password = '***'"
+	if got := maskPasswords(SQLite, give); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -201,7 +201,7 @@ func (o *observers) trace(dialect Dialect, database string) *engine.Trace {
 			return
 		}
 		e := StatementEvent{
-			Dialect: dialect, Database: database, SQL: maskPasswords(s.SQL), Start: s.Start, Duration: s.Duration, Rows: s.Rows,
+			Dialect: dialect, Database: database, SQL: maskPasswords(dialect, s.SQL), Start: s.Start, Duration: s.Duration, Rows: s.Rows,
 			Err: s.Err, Class: ErrorClass(s.Err),
 		}
 		if s.Hold != nil {
