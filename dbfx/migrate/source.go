@@ -244,7 +244,7 @@ func (m *migration) check() error {
 // refuses COPY … FROM STDIN, as pg_dump writes it: the server would wait for rows
 // that no one sends.
 func (m *migration) checkStatement(before []statement, s statement) (line int, err error) {
-	if s.rules == engine.PostgreSQL && engine.Keyword(s.text) == "COPY" && follows(s.tokens(), "from", "stdin") {
+	if s.rules == engine.PostgreSQL && begins(s.tokens(), "copy") && follows(s.tokens(), "from", "stdin") {
 		return 0, errors.New("COPY FROM STDIN takes its rows from psql; write INSERT, or dump with --inserts")
 	}
 	control := (*engine.ControlError)(nil)
