@@ -31,22 +31,47 @@ type BunIn struct {
 
 var _ bun.IDB = BunIn{}
 
-// Each query of bun.IDB runs on the session.
+// NewValues implements bun.IDB, on the session.
+func (b BunIn) NewValues(model any) *bun.ValuesQuery { return b.DB.NewValues(model).Conn(b.Tx) }
 
-func (b BunIn) NewValues(model any) *bun.ValuesQuery       { return b.DB.NewValues(model).Conn(b.Tx) }
-func (b BunIn) NewSelect() *bun.SelectQuery                { return b.DB.NewSelect().Conn(b.Tx) }
-func (b BunIn) NewInsert() *bun.InsertQuery                { return b.DB.NewInsert().Conn(b.Tx) }
-func (b BunIn) NewUpdate() *bun.UpdateQuery                { return b.DB.NewUpdate().Conn(b.Tx) }
-func (b BunIn) NewDelete() *bun.DeleteQuery                { return b.DB.NewDelete().Conn(b.Tx) }
-func (b BunIn) NewMerge() *bun.MergeQuery                  { return b.DB.NewMerge().Conn(b.Tx) }
+// NewSelect implements bun.IDB, on the session.
+func (b BunIn) NewSelect() *bun.SelectQuery { return b.DB.NewSelect().Conn(b.Tx) }
+
+// NewInsert implements bun.IDB, on the session.
+func (b BunIn) NewInsert() *bun.InsertQuery { return b.DB.NewInsert().Conn(b.Tx) }
+
+// NewUpdate implements bun.IDB, on the session.
+func (b BunIn) NewUpdate() *bun.UpdateQuery { return b.DB.NewUpdate().Conn(b.Tx) }
+
+// NewDelete implements bun.IDB, on the session.
+func (b BunIn) NewDelete() *bun.DeleteQuery { return b.DB.NewDelete().Conn(b.Tx) }
+
+// NewMerge implements bun.IDB, on the session.
+func (b BunIn) NewMerge() *bun.MergeQuery { return b.DB.NewMerge().Conn(b.Tx) }
+
+// NewRaw implements bun.IDB, on the session.
 func (b BunIn) NewRaw(q string, args ...any) *bun.RawQuery { return b.DB.NewRaw(q, args...).Conn(b.Tx) }
-func (b BunIn) NewCreateTable() *bun.CreateTableQuery      { return b.DB.NewCreateTable().Conn(b.Tx) }
-func (b BunIn) NewDropTable() *bun.DropTableQuery          { return b.DB.NewDropTable().Conn(b.Tx) }
-func (b BunIn) NewCreateIndex() *bun.CreateIndexQuery      { return b.DB.NewCreateIndex().Conn(b.Tx) }
-func (b BunIn) NewDropIndex() *bun.DropIndexQuery          { return b.DB.NewDropIndex().Conn(b.Tx) }
-func (b BunIn) NewTruncateTable() *bun.TruncateTableQuery  { return b.DB.NewTruncateTable().Conn(b.Tx) }
-func (b BunIn) NewAddColumn() *bun.AddColumnQuery          { return b.DB.NewAddColumn().Conn(b.Tx) }
-func (b BunIn) NewDropColumn() *bun.DropColumnQuery        { return b.DB.NewDropColumn().Conn(b.Tx) }
+
+// NewCreateTable implements bun.IDB, on the session.
+func (b BunIn) NewCreateTable() *bun.CreateTableQuery { return b.DB.NewCreateTable().Conn(b.Tx) }
+
+// NewDropTable implements bun.IDB, on the session.
+func (b BunIn) NewDropTable() *bun.DropTableQuery { return b.DB.NewDropTable().Conn(b.Tx) }
+
+// NewCreateIndex implements bun.IDB, on the session.
+func (b BunIn) NewCreateIndex() *bun.CreateIndexQuery { return b.DB.NewCreateIndex().Conn(b.Tx) }
+
+// NewDropIndex implements bun.IDB, on the session.
+func (b BunIn) NewDropIndex() *bun.DropIndexQuery { return b.DB.NewDropIndex().Conn(b.Tx) }
+
+// NewTruncateTable implements bun.IDB, on the session.
+func (b BunIn) NewTruncateTable() *bun.TruncateTableQuery { return b.DB.NewTruncateTable().Conn(b.Tx) }
+
+// NewAddColumn implements bun.IDB, on the session.
+func (b BunIn) NewAddColumn() *bun.AddColumnQuery { return b.DB.NewAddColumn().Conn(b.Tx) }
+
+// NewDropColumn implements bun.IDB, on the session.
+func (b BunIn) NewDropColumn() *bun.DropColumnQuery { return b.DB.NewDropColumn().Conn(b.Tx) }
 
 // Dialect implements bun.IDB.
 func (b BunIn) Dialect() schema.Dialect { return b.DB.Dialect() }
