@@ -52,8 +52,8 @@ func (s *step) mark(ctx context.Context, raw link) error {
 	})
 }
 
-// writeDown tries again while another writer is in the way. What is written down
-// has run: were the whole step tried again, it would run twice.
+// writeDown tries again while another writer is in the way. The statements that it
+// writes down have run: were the whole step tried again, they would run twice.
 func (s *step) writeDown(ctx context.Context, write func(context.Context) error) error {
 	w := waiting{m: s.m, log: s.m.log}
 	for {

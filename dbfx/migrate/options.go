@@ -127,8 +127,8 @@ func (g *Go) check() error {
 	return nil
 }
 
-// goose is the migration as goose takes it. What runs without a transaction gets
-// db, not the one connection that goose is given.
+// goose is the migration as goose takes it. A function that runs without a
+// transaction gets db, not the one connection that goose is given.
 func (g *Go) goose(db *sql.DB) *goose.Migration {
 	return goose.NewGoMigration(g.Version, gooseFunc(g.Up, g.UpDB, db), gooseFunc(g.Down, g.DownDB, db))
 }

@@ -25,8 +25,8 @@ import (
 // is there. A Sync sent in advance would be a second ReadyForQuery, except
 // behind a COPY that has begun to read, which swallows it.
 //
-// pgx sends a Batch past its frontend, straight to the network. Whoever hands
-// out the *pgx.Conn must send BEGIN first.
+// A Batch of pgx goes past its frontend, straight to the network: BEGIN must be sent
+// before a *pgx.Conn is handed out.
 type wire struct {
 	in  io.Reader // pgx's background reader
 	out io.Writer // the network
@@ -155,7 +155,7 @@ func (w *wire) waiting() bool {
 }
 
 // deserted reports whether the server has answered nothing to BEGIN, or what no
-// server may. What was sent with BEGIN has left no trace then.
+// server may. The statements that rode with BEGIN have left no trace then.
 func (w *wire) deserted() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
