@@ -16,9 +16,9 @@ import (
 // the transaction on it.
 type transaction struct {
 	*work
-	number int         // of the attempt, from 1
-	until  time.Time   // when the wait for a connection is over
-	timer  *time.Timer // ends it
+	number int       // of the attempt, from 1
+	until  time.Time // when the wait for a connection is over
+	wait   deadline  // ends it; set where until is
 
 	top    Session         // the outermost scope
 	ctx    context.Context // of the wait for a connection, BEGIN and fn

@@ -41,11 +41,11 @@ func (w *work) beginOn(ctx context.Context, p pool, start time.Time) (*transacti
 		}
 	}()
 	if !tx.until.IsZero() {
-		tx.timer = time.AfterFunc(time.Until(tx.until), func() { tx.cancel(errTimeout) })
+		tx.bound()
 	}
 	s.active.enter(w, tx, waiting)
 	err := tx.checkout()
-	inTime := tx.timer == nil || tx.timer.Stop() // a timer that has fired may be about to cancel
+	inTime := tx.until.IsZero() || s.deadlines.stop(&tx.wait) // what has fired may be about to cancel
 	s.active.enter(w, tx, between)
 	if err == nil && inTime && tx.ctx.Err() == nil {
 		began = true
@@ -140,14 +140,18 @@ func (tx *transaction) hurry() {
 	if !tx.pool.replica {
 		return
 	}
+	if !tx.until.IsZero() && !tx.sessions.deadlines.stop(&tx.wait) {
+		return // it is over
+	}
 	if at := time.Now().Add(replicaPatience); tx.until.IsZero() || at.Before(tx.until) {
 		tx.until = at
 	}
-	if tx.timer == nil {
-		tx.timer = time.AfterFunc(time.Until(tx.until), func() { tx.cancel(errTimeout) })
-	} else if tx.timer.Stop() {
-		tx.timer.Reset(time.Until(tx.until))
-	}
+	tx.bound()
+}
+
+// bound ends the wait for a connection when its time is over.
+func (tx *transaction) bound() {
+	tx.sessions.deadlines.set(&tx.wait, tx.until, func() { tx.cancel(errTimeout) })
 }
 
 // start finds the driver's connection and begins the transaction on it.

@@ -75,7 +75,7 @@ func (tx *transaction) rollback() {
 
 // end runs act, COMMIT or ROLLBACK, beside no statement and with limit.
 func (tx *transaction) end(limit time.Duration, act func(ctx context.Context) error) error {
-	ctx := &limited{Context: tx.ctx, limit: limit}
+	ctx := &limited{Context: tx.ctx, limit: limit, ends: &tx.sessions.deadlines}
 	defer ctx.end(context.Canceled)
 	tx.mu.Lock()
 	tx.ending = ctx
@@ -124,7 +124,7 @@ func (tx *transaction) kill() {
 		ending.end(context.Canceled)
 		return
 	}
-	ctx := &limited{Context: tx.ctx, limit: rollbackTimeout}
+	ctx := &limited{Context: tx.ctx, limit: rollbackTimeout, ends: &tx.sessions.deadlines}
 	defer ctx.end(context.Canceled)
 	_ = tx.alone(func() error { return tx.link.Rollback(ctx) })
 }

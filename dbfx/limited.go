@@ -2,20 +2,24 @@ package dbfx
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
 
 // limited is a context that a session's end runs under: with the values of the
-// session's context, without its deadline, and with a limit of its own. Its timer
-// starts when someone first asks for Done, as SQLite never does.
+// session's context, without its deadline, and with a limit of its own. The limit
+// begins when someone first asks for the end, as SQLite never does.
 type limited struct {
 	context.Context
 	limit time.Duration
+	ends  *deadlines
 
 	mu    sync.Mutex
+	until deadline
+	begun bool
 	done  chan struct{}
-	timer *time.Timer
+	after []*func() // to run at the end
 	err   error
 }
 
@@ -30,10 +34,9 @@ func (l *limited) Done() <-chan struct{} {
 		l.done = make(chan struct{})
 		if l.err != nil {
 			close(l.done)
-		} else {
-			l.timer = time.AfterFunc(l.limit, func() { l.end(context.DeadlineExceeded) })
 		}
 	}
+	l.begin()
 	return l.done
 }
 
@@ -44,6 +47,37 @@ func (l *limited) Err() error {
 	return l.err
 }
 
+// AfterFunc is what context.AfterFunc uses where a context has it: it would start a
+// goroutine else.
+func (l *limited) AfterFunc(f func()) (stop func() bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	l.begin()
+	l.after = append(l.after, &f)
+	return func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		i := slices.Index(l.after, &f)
+		if i >= 0 {
+			l.after = slices.Delete(l.after, i, i+1)
+		}
+		return i >= 0
+	}
+}
+
+// begin begins the limit. The mutex is held.
+func (l *limited) begin() {
+	if l.begun || l.err != nil {
+		return
+	}
+	l.begun = true
+	l.ends.set(&l.until, time.Now().Add(l.limit), func() { l.end(context.DeadlineExceeded) })
+}
+
 // end ends the context with err, once.
 func (l *limited) end(err error) {
 	l.mu.Lock()
@@ -52,10 +86,12 @@ func (l *limited) end(err error) {
 		return
 	}
 	l.err = err
-	if l.timer != nil {
-		l.timer.Stop()
-	}
+	l.ends.stop(&l.until)
 	if l.done != nil {
 		close(l.done)
 	}
+	for _, f := range l.after {
+		go (*f)()
+	}
+	l.after = nil
 }

@@ -32,6 +32,7 @@ type Sessions struct {
 
 	poolTimeout   time.Duration
 	commitTimeout time.Duration
+	deadlines     deadlines // of the waits for a connection, and of the ends
 }
 
 // pool is a handle and the queue in front of it.
