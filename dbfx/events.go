@@ -42,6 +42,8 @@ const (
 	EventStopped       EventKind = "stopped"
 	EventDown          EventKind = "down"           // the database does not answer
 	EventUp            EventKind = "up"             // it answers again
+	EventNoWrites      EventKind = "no_writes"      // it refused a session's writes, and does so when it is asked
+	EventWritesAgain   EventKind = "writes_again"   // it takes them again
 	EventSaturated     EventKind = "saturated"      // a session has waited for a second, or half of POOL_TIMEOUT
 	EventRelieved      EventKind = "relieved"       // none has any more
 	EventStuck         EventKind = "stuck"          // for three times POOL_TIMEOUT no session got a connection
@@ -59,9 +61,9 @@ const (
 // severity is how loud an event is in the log.
 func (k EventKind) severity() zapcore.Level {
 	switch k {
-	case EventDown, EventStuck, EventUnknownCommit:
+	case EventDown, EventStuck, EventUnknownCommit, EventNoWrites:
 		return zapcore.ErrorLevel
-	case EventStarted, EventStopping, EventStopped, EventUp, EventRelieved, EventWALSmall, EventReplicaBack:
+	case EventStarted, EventStopping, EventStopped, EventUp, EventWritesAgain, EventRelieved, EventWALSmall, EventReplicaBack:
 		return zapcore.InfoLevel
 	}
 	return zapcore.WarnLevel

@@ -64,6 +64,7 @@ type Health struct {
 	pressure  func() pressure // of the sessions; never nil
 	saw       func(r Report)  // told each report; never nil
 	writable  func(context.Context) error
+	refused   *atomic.Pointer[refusal]
 
 	mu     sync.Mutex
 	last   Report
@@ -83,7 +84,7 @@ const (
 
 func newHealth(d *Database, db *sql.DB) *Health {
 	h := &Health{db: db, classify: func(err error) string { return d.engine.Classify(err).Class }}
-	h.pressure, h.saw, h.writable = d.pressure, d.monitor.saw, d.takesWrites
+	h.pressure, h.saw, h.writable, h.refused = d.pressure, d.monitor.saw, d.takesWrites, &d.monitor.refused
 	for _, c := range d.checks {
 		h.checks = append(h.checks, &runningCheck{Check: c})
 	}
@@ -183,6 +184,7 @@ func (h *Health) probe(ctx context.Context) Report {
 	report.Duration, report.Pool = time.Since(report.Time), h.db.Stats()
 	if report.Status != Fail {
 		h.runChecks(ctx, &report)
+		h.askWrites(ctx, &report)
 	}
 	return report
 }

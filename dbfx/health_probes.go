@@ -96,6 +96,8 @@ func (p *Probes) answer(verbose bool, check func(*Health) Report) answer {
 			case name == "":
 			case key == pingKey:
 				key = name + ":ping"
+			case key == writesKey:
+				key = name + ":writes"
 			default:
 				key = name + ":" + key
 			}

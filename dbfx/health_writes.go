@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
 // pressure is how hard it is for a session to get a connection.
@@ -39,26 +41,100 @@ var errNotWritable = errors.New("the database is read-only: a standby, or defaul
 // writesTimeout bounds a question whether the database takes writes.
 const writesTimeout = time.Second
 
-// takesWrites begins a session that may write, which SQLite refuses for a file
-// that it cannot, and asks PostgreSQL.
+// takesWritesName is the session that asks.
+const takesWritesName = "dbfx.health.writes"
+
+// takesWrites asks the database whether it takes writes.
 func (d *Database) takesWrites(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writesTimeout)
 	defer cancel()
 	return d.sessions.Run(ctx, func(ctx context.Context, tx *Session) error {
-		if d.engine.Dialect() == string(SQLite) {
-			return nil
-		}
-		var readOnly bool
-		err := tx.QueryRowContext(ctx, "select current_setting('transaction_read_only')::bool").Scan(&readOnly)
-		if err == nil && readOnly {
+		takes, err := d.engine.TakesWrites(ctx, tx)
+		if err == nil && !takes {
 			err = errNotWritable
 		}
 		return err
-	}, Name("dbfx.health.writes"))
+	}, Name(takesWritesName))
+}
+
+// refusal is that the database refused the writes of a session. Its class is known
+// once a check has asked and was refused too.
+type refusal struct {
+	class string
+	taken int // questions that were answered with yes
+}
+
+// convinced is how many writes must be taken before a session's refusal counts as
+// its own: where the disk is nearly full, a page may find its place that a larger
+// transaction did not.
+const convinced = 3
+
+// noteRefusal has the next checks ask whether the database takes writes, once it
+// has refused those of a session. While none is refused, no check asks.
+func (s *Sessions) noteRefusal(w *work, err error) {
+	if err == nil || w.readOnly || w.options.name == takesWritesName || s.refused.Load() != nil {
+		return
+	}
+	fault := s.engine.Classify(err)
+	if fault.Kind == engine.ReadOnly || fault.Class == "disk full" || fault.Class == "i/o" {
+		s.refused.CompareAndSwap(nil, &refusal{})
+		s.alarm()
+	}
+}
+
+// writesKey is under which the bodies have the refusal.
+const writesKey = "database:writes"
+
+// askWrites adds to the report that the database takes no writes. That is a Warn:
+// reads are served, and an instance that is taken out of use serves none.
+func (h *Health) askWrites(ctx context.Context, report *Report) {
+	r := h.refused.Load()
+	if r == nil {
+		return
+	}
+	err := h.writable(ctx)
+	if err == nil {
+		next := &refusal{taken: r.taken + 1}
+		if r.class != "" || next.taken >= convinced {
+			next = nil
+		}
+		h.refused.CompareAndSwap(r, next)
+		return
+	}
+	if !unknowable(err) {
+		r = &refusal{class: h.classOfRefusal(err)}
+		h.refused.Store(r)
+	}
+	if r.class == "" {
+		return
+	}
+	reason := noWrites + ": " + r.class
+	report.Checks = append(report.Checks, CheckReport{Name: writesKey, CheckResult: CheckResult{Status: Warn, Reason: reason}})
+	if report.Status == Pass {
+		report.Status = Warn
+	}
+	if report.Reason == "" {
+		report.Reason = reason
+	}
+}
+
+const noWrites = "the database takes no writes"
+
+// unknowable reports whether the question was not answered: no connection came free.
+func unknowable(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrCheckoutTimeout)
+}
+
+func (h *Health) classOfRefusal(err error) string {
+	if errors.Is(err, errNotWritable) {
+		return "read-only"
+	}
+	return h.classify(err)
 }
 
 // CheckWrites is Check, and then whether the database takes writes: a primary that
-// was demoted, or a file that has become read-only, fails it. Where no connection
+// was demoted, a file that has become read-only, and a full disk below SQLite fail
+// it. SQLite is asked with a write, of one page of the file. Where no connection
 // came free in time that is not known, and the report is the Warn of a saturated
 // pool.
 func (h *Health) CheckWrites(ctx context.Context) Report {
@@ -71,12 +147,10 @@ func (h *Health) CheckWrites(ctx context.Context) Report {
 	report.Duration += time.Since(start)
 	switch {
 	case err == nil:
-	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrCheckoutTimeout):
+	case unknowable(err):
 		report.Status, report.State = Warn, StateSaturated
-	case errors.Is(err, errNotWritable):
-		report.Status, report.Class, report.Err, report.Reason = Fail, "read_only", err, "the database takes no writes"
 	default:
-		report.Status, report.Class, report.Err, report.Reason = Fail, h.classify(err), err, "the database takes no writes"
+		report.Status, report.Class, report.Err, report.Reason = Fail, h.classOfRefusal(err), err, noWrites
 	}
 	return report
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,9 +18,12 @@ type monitor struct {
 	stop     chan struct{}
 	wg       sync.WaitGroup
 
-	mu        sync.Mutex
-	downSince time.Time
-	class     string
+	refused atomic.Pointer[refusal] // of writes; nil while there is none
+
+	mu           sync.Mutex
+	downSince    time.Time
+	class        string
+	refusedSince time.Time
 
 	// Of the goroutine alone.
 	awaySince             time.Time // of the replicas
@@ -94,7 +98,7 @@ func (m *monitor) look(now time.Time) {
 	m.lookAtWAL()
 	m.lookAtReplica(now)
 	first := len(d.checks) > 0 && d.health.Last().Time.IsZero() // so that the page and the metrics know what the checks say
-	if first || !m.suspect.IsZero() || m.isDown() {
+	if first || !m.suspect.IsZero() || m.isDown() || m.refused.Load() != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		defer context.AfterFunc(d.active.closing, cancel)()
@@ -229,6 +233,9 @@ func (m *monitor) saw(r Report) {
 	if e, changed := m.change(r); changed {
 		m.database.events.add(e)
 	}
+	if e, changed := m.changeOfWrites(r); changed {
+		m.database.events.add(e)
+	}
 }
 
 // change returns what is to be told of a report.
@@ -248,6 +255,27 @@ func (m *monitor) change(r Report) (e Event, changed bool) {
 	case !m.downSince.IsZero():
 		e = Event{Kind: EventUp, Text: "the database answers again", Class: m.class, Duration: time.Since(m.downSince)}
 		m.downSince = time.Time{}
+		return e, true
+	}
+	return e, false
+}
+
+// changeOfWrites returns what is to be told of whether the database takes writes. A
+// check of a database that is down cannot ask.
+func (m *monitor) changeOfWrites(r Report) (e Event, changed bool) {
+	if r.State != StateUp && r.State != StateSaturated {
+		return e, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	refused := m.refused.Load()
+	switch {
+	case refused != nil && refused.class != "" && m.refusedSince.IsZero():
+		m.refusedSince = r.Time
+		return Event{Time: r.Time, Kind: EventNoWrites, Text: noWrites, Class: refused.class}, true
+	case refused == nil && !m.refusedSince.IsZero():
+		e = Event{Kind: EventWritesAgain, Text: "the database takes writes again", Duration: time.Since(m.refusedSince)}
+		m.refusedSince = time.Time{}
 		return e, true
 	}
 	return e, false

@@ -40,6 +40,7 @@ func (w *work) observed(ctx context.Context) (err error) {
 		if s.alarming(err) {
 			s.alarm()
 		}
+		s.noteRefusal(w, err)
 		s.observers.session(ctx, *e)
 	}()
 	err = w.repeat(ctx)

@@ -210,7 +210,7 @@ func (d *Database) assemble(db *sql.DB) {
 	d.sessions = &Sessions{
 		name: d.name, engine: d.engine, write: write, read: read, active: d.active, log: d.log, observers: &d.observers,
 		poolTimeout: d.cfg.PoolTimeout, commitTimeout: d.cfg.CommitTimeout,
-		meter: &meter{}, slow: d.observers.slow, alarm: d.monitor.alarm,
+		meter: &meter{}, slow: d.observers.slow, alarm: d.monitor.alarm, refused: &d.monitor.refused,
 	}
 	d.sessions.replica = read.db != db && d.engine.Reader().Replica
 	d.sessions.read.replica = d.sessions.replica

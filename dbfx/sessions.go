@@ -3,6 +3,7 @@ package dbfx
 import (
 	"context"
 	"database/sql"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,6 +28,8 @@ type Sessions struct {
 	meter *meter
 	slow  *slow
 	alarm func() // the database may be down
+
+	refused *atomic.Pointer[refusal] // of writes; nil while there is none
 
 	renew func()
 

@@ -118,9 +118,9 @@ func stateClass(s dbfx.State) string {
 
 func eventClass(kind string) string {
 	switch dbfx.EventKind(kind) {
-	case dbfx.EventDown, dbfx.EventStuck, dbfx.EventUnknownCommit:
+	case dbfx.EventDown, dbfx.EventStuck, dbfx.EventUnknownCommit, dbfx.EventNoWrites:
 		return "bad"
-	case dbfx.EventUp, dbfx.EventRelieved, dbfx.EventReplicaBack, dbfx.EventWALSmall, dbfx.EventStarted:
+	case dbfx.EventUp, dbfx.EventWritesAgain, dbfx.EventRelieved, dbfx.EventReplicaBack, dbfx.EventWALSmall, dbfx.EventStarted:
 		return "good"
 	case dbfx.EventStopping, dbfx.EventStopped:
 		return "calm"

@@ -47,6 +47,9 @@ type Engine interface {
 	CheckScript(text string) error
 	// Name is what the database that answers tx is called: a file by its base name.
 	Name(ctx context.Context, tx Execer) (string, error)
+	// TakesWrites asks, in a transaction that may write. An error may come with the
+	// commit only.
+	TakesWrites(ctx context.Context, tx Execer) (bool, error)
 	// DropAll drops every object of the current schema.
 	DropAll(ctx context.Context, tx Execer) error
 	// Backup copies the database that the driver's connection conn reads.

@@ -48,6 +48,12 @@ func (e *Engine) Name(ctx context.Context, tx engine.Execer) (string, error) {
 	return text(ctx, tx, "select current_database()")
 }
 
+// TakesWrites implements engine.Engine.
+func (e *Engine) TakesWrites(ctx context.Context, tx engine.Execer) (bool, error) {
+	readOnly, err := text(ctx, tx, "select current_setting('transaction_read_only')")
+	return readOnly == "off", err
+}
+
 func currentSchema(ctx context.Context, tx engine.Execer) (string, error) {
 	return text(ctx, tx, "select coalesce(current_schema(), '')")
 }

@@ -17,6 +17,16 @@ func (e *Engine) Name(context.Context, engine.Execer) (string, error) {
 	return filepath.Base(e.path), nil
 }
 
+// TakesWrites implements engine.Engine. Only a write finds that the disk is full:
+// this one gives user_version the value that it has.
+func (e *Engine) TakesWrites(ctx context.Context, tx engine.Execer) (bool, error) {
+	version, err := queryTexts(ctx, tx, "select user_version from pragma_user_version")
+	if err == nil {
+		_, err = tx.ExecContext(ctx, "pragma user_version = "+version[0])
+	}
+	return true, err
+}
+
 // DropAll implements engine.Engine. Foreign keys are checked at the commit, when
 // no row is left to break one. user_version, by which some programs know a schema,
 // is 0 again.
