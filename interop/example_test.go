@@ -3,15 +3,24 @@ package interop
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/interop/people"
 )
 
-// open gives each example an empty database with the table people.
-func open(ctx context.Context) *dbfx.Database {
+// inMemory stands for the environment.
+func inMemory() dbfx.Config {
 	cfg := dbfx.DefaultConfig()
 	cfg.SQLitePath = ":memory:"
+	return cfg
+}
+
+// open gives each example an empty database with the table people.
+func open(ctx context.Context) *dbfx.Database { return openAt(ctx, inMemory()) }
+
+func openAt(ctx context.Context, cfg dbfx.Config) *dbfx.Database {
 	db, err := dbfx.Open(ctx, cfg)
 	if err != nil {
 		panic(err)
@@ -20,6 +29,17 @@ func open(ctx context.Context) *dbfx.Database {
 		panic(err)
 	}
 	return db
+}
+
+// inFile is for those that need more than one connection.
+func inFile() (cfg dbfx.Config, remove func()) {
+	dir, err := os.MkdirTemp("", "dbfx-example-")
+	if err != nil {
+		panic(err)
+	}
+	cfg = dbfx.DefaultConfig()
+	cfg.SQLitePath = filepath.Join(dir, "app.db")
+	return cfg, func() { _ = os.RemoveAll(dir) }
 }
 
 func Example_sqlc() {
@@ -136,7 +156,7 @@ func ExampleOutbox() {
 	if _, err := db.DB().ExecContext(ctx, OutboxDDL); err != nil {
 		panic(err)
 	}
-	outbox := NewOutbox(db.Sessions(), func(_ context.Context, id, payload string) error {
+	outbox := NewOutbox(db.DB(), db.Config(), func(_ context.Context, id, payload string) error {
 		fmt.Println("sent", id, payload)
 		cancel() // the example ends here; a service does so when it stops
 		return nil

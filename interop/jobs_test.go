@@ -56,6 +56,16 @@ func RiverDriver(db *sql.DB, cfg dbfx.Config) riverdriver.Driver[*sql.Tx] {
 	return riversqlite.New(db)
 }
 
+// PublishIn publishes in a session: the messages exist if and only if it commits.
+func PublishIn(tx *dbfx.Session, topic string, messages ...*message.Message) error {
+	config := watermillsql.PublisherConfig{SchemaAdapter: watermillsql.DefaultPostgreSQLSchema{}}
+	publisher, err := watermillsql.NewPublisher(watermillsql.TxFromStdSQL(tx.SQLTx()), config, nil)
+	if err != nil {
+		return err
+	}
+	return publisher.Publish(topic, messages...)
+}
+
 // TestRiver_JobRunsIfAndOnlyIfTheSessionCommits has sessions that insert a row and
 // its job, and another job in a nested session; every third rolls back. Writers and workers run at the same time, on
 // SQLite too, for which river advises a single connection.
@@ -199,12 +209,8 @@ func TestWatermill_PublishesInASession(t *testing.T) {
 			}
 		}
 		err := nest(func(ctx context.Context) error {
-			return app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
-				publisher, err := watermillsql.NewPublisher(watermillsql.TxFromStdSQL(tx.SQLTx()), watermillsql.PublisherConfig{SchemaAdapter: adapter}, nil)
-				if err != nil {
-					return err
-				}
-				if err := publisher.Publish("orders", message.NewMessage(watermill.NewUUID(), []byte(fmt.Sprintf(`{"order": %d}`, i)))); err != nil {
+			return app.Sessions.Run(ctx, func(_ context.Context, tx *dbfx.Session) error {
+				if err := PublishIn(tx, "orders", message.NewMessage(watermill.NewUUID(), []byte(fmt.Sprintf(`{"order": %d}`, i)))); err != nil {
 					return err
 				}
 				return end

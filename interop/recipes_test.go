@@ -4,199 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"go.uber.org/fx"
+
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/fxtest"
 )
-
-func TestOutbox_SendsWhatCommittedAndNothingElse(t *testing.T) {
-	t.Parallel()
-	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		app := fxtest.New(t, fxtest.Use(cfg))
-		if _, err := app.DB.ExecContext(t.Context(), OutboxDDL); err != nil {
-			t.Fatal(err)
-		}
-		var mu sync.Mutex
-		tries := map[string]int{}
-		sent := make(chan string, 100)
-		send := func(_ context.Context, id, _ string) error {
-			mu.Lock()
-			defer mu.Unlock()
-			if tries[id]++; tries[id] == 1 {
-				return errors.New("the receiver is away")
-			}
-			sent <- id
-			return nil
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		var relays sync.WaitGroup
-		defer func() { cancel(); relays.Wait() }()
-		first := NewOutbox(app.Sessions, send)
-		for _, o := range []*Outbox{first, NewOutbox(app.Sessions, send)} {
-			o.Poll = 20 * time.Millisecond
-			relays.Go(func() { o.Run(ctx) })
-		}
-		undo := errors.New("undo")
-		const messages = 20
-		for i := range messages {
-			err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
-				if err := first.Add(ctx, tx, fmt.Sprintf("m%02d", i), "x"); err != nil || i%2 == 0 {
-					return err
-				}
-				return undo
-			})
-			if err != nil && err != undo {
-				t.Fatal(err)
-			}
-		}
-		seen := map[string]bool{}
-		for range messages / 2 {
-			select {
-			case id := <-sent:
-				seen[id] = true
-			case <-time.After(time.Minute):
-				t.Fatalf("got %v", seen)
-			}
-		}
-		for id := range seen {
-			var n int
-			if _, err := fmt.Sscanf(id, "m%d", &n); err != nil || n%2 != 0 {
-				t.Errorf("%s was sent, and was rolled back", id)
-			}
-		}
-		if len(seen) != messages/2 {
-			t.Errorf("got %v", seen)
-		}
-	})
-}
-
-// TestOutbox_MessagesThatCannotBeSentKeepBackNoOther: two of them come first by
-// every order.
-func TestOutbox_MessagesThatCannotBeSentKeepBackNoOther(t *testing.T) {
-	t.Parallel()
-	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		app := fxtest.New(t, fxtest.Use(cfg))
-		if _, err := app.DB.ExecContext(t.Context(), OutboxDDL); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		var relay sync.WaitGroup
-		defer func() { cancel(); relay.Wait() }()
-		sent := make(chan string, 10)
-		o := NewOutbox(app.Sessions, func(_ context.Context, id, payload string) error {
-			if payload == "poison" {
-				return errors.New("no such receiver")
-			}
-			sent <- id
-			return nil
-		})
-		o.Poll = 50 * time.Millisecond
-		for id, payload := range map[string]string{"a": "poison", "b": "poison", "z": "x"} {
-			err := app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
-				if err := o.Add(ctx, tx, id, payload); err != nil {
-					return err
-				}
-				_, err := tx.ExecContext(ctx, "update outbox set due = $1 where id = $2", time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), id)
-				return err
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		<-o.wake
-		relay.Go(func() { o.Run(ctx) })
-		select {
-		case <-sent:
-		case <-time.After(10 * time.Second):
-			t.Error("the others were never sent")
-		}
-		for tries := 0; tries < 3; {
-			if err := app.DB.QueryRowContext(ctx, "select min(tries) from outbox").Scan(&tries); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-}
-
-// TestOutboxProcess is no test: it is the relay that TestOutbox_IsKilled kills.
-func TestOutboxProcess(t *testing.T) {
-	cfg, told := dbfx.DefaultConfig(), os.Getenv("OUTBOX_TOLD")
-	if told == "" {
-		t.Skip("only for TestOutbox_IsKilledBetweenSendAndDelete")
-	}
-	cfg.DatabaseURL = dbfx.NewSecret(os.Getenv("OUTBOX_URL"))
-	db, err := dbfx.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := NewOutbox(db.Sessions(), func(_ context.Context, id, _ string) error {
-		if err := os.WriteFile(told, []byte(id), 0o600); err != nil {
-			return err
-		}
-		process, err := os.FindProcess(os.Getpid())
-		if err != nil {
-			return err
-		}
-		_ = process.Kill()
-		select {} // until it is dead
-	})
-	o.Lease = 2 * time.Second
-	o.Run(t.Context())
-}
-
-// TestOutbox_IsKilledBetweenSendAndDelete: another relay sends the message again,
-// after the lease and not before.
-func TestOutbox_IsKilledBetweenSendAndDelete(t *testing.T) {
-	t.Parallel()
-	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		app := fxtest.New(t, fxtest.Use(cfg))
-		if _, err := app.DB.ExecContext(t.Context(), OutboxDDL); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		var relay sync.WaitGroup
-		defer func() { cancel(); relay.Wait() }()
-		sent := make(chan string, 10)
-		o := NewOutbox(app.Sessions, func(_ context.Context, id, _ string) error { sent <- id; return nil })
-		o.Poll = 50 * time.Millisecond
-		err := app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error { return o.Add(ctx, tx, "m1", "x") })
-		if err != nil {
-			t.Fatal(err)
-		}
-		told := filepath.Join(t.TempDir(), "told")
-		victim := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOutboxProcess$", "-test.timeout=1m")
-		victim.Env = append(os.Environ(), "OUTBOX_URL="+cfg.URL(), "OUTBOX_TOLD="+told)
-		if out, err := victim.CombinedOutput(); err == nil || victim.ProcessState.Exited() {
-			t.Fatalf("the relay was not killed: %v\n%s", err, out)
-		}
-		if id, err := os.ReadFile(told); err != nil || string(id) != "m1" {
-			t.Fatalf("the killed relay sent %q, %v", id, err)
-		}
-		relay.Go(func() { o.Run(ctx) })
-		select {
-		case id := <-sent:
-			if id != "m1" {
-				t.Errorf("got %s", id)
-			}
-		case <-time.After(time.Minute):
-			t.Fatal("the message is lost")
-		}
-		cancel()
-		relay.Wait()
-		var left int
-		if err := app.DB.QueryRowContext(t.Context(), "select count(*) from outbox").Scan(&left); err != nil || left != 0 || len(sent) > 0 {
-			t.Errorf("%d messages left, %d more sent, %v", left, len(sent), err)
-		}
-	})
-}
 
 func TestCopyPeople_CommitsWithTheSession(t *testing.T) {
 	t.Parallel()
@@ -259,39 +75,21 @@ func TestListen_HearsAgainAfterTheLineWasCut(t *testing.T) {
 	}
 }
 
-var codeBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
-
-// TestRecipes_AreCodeThatRuns: every block of docs/recipes.md stands in a file of
-// this package, which its tests run.
-func TestRecipes_AreCodeThatRuns(t *testing.T) {
+func TestLedger_HasTwoDatabases(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../docs/recipes.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sources strings.Builder
-	for _, file := range files {
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		var ledger *Ledger
+		fxtest.Start(t, LedgerModule, fxtest.Use(cfg), fxtest.UseNamed("reports", fxtest.SQLite(t)), fx.Populate(&ledger))
+		create := func(s *dbfx.Sessions, table string) error {
+			return s.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+				_, err := tx.ExecContext(ctx, "create table "+table+" (id integer)")
+				return err
+			})
 		}
-		sources.Write(source)
-	}
-	all := squeeze(sources.String())
-	blocks := codeBlock.FindAllStringSubmatch(string(text), -1)
-	if len(blocks) < 10 {
-		t.Errorf("%d blocks", len(blocks))
-	}
-	for _, block := range blocks {
-		if !strings.Contains(all, squeeze(block[1])) {
-			t.Errorf("no source has\n%s", block[1])
+		for _, s := range []*dbfx.Sessions{ledger.main, ledger.reports} { // the second would meet the first's table
+			if err := create(s, "entries"); err != nil {
+				t.Error(err)
+			}
 		}
-	}
+	})
 }
-
-// squeeze leaves the indent out of account.
-func squeeze(text string) string { return strings.Join(strings.Fields(text), " ") }
