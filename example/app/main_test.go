@@ -330,7 +330,7 @@ func TestCommands(t *testing.T) {
 		"ServeWord":    {nil, "", []string{"serve", "-env", "x"}, 2, []string{`serve takes no "-env"`}},
 		"Help":         {nil, "", []string{"-h"}, 0, []string{"usage:"}},
 		"AdminAddr":    {[]string{"HTTP_ADMIN_ADDR=nowhere"}, "", []string{"serve"}, 1, []string{"HTTP_ADMIN_ADDR:"}},
-		"DBStatus":     {nil, "", []string{"db", "migrate", "status"}, 3, []string{"2 pending", "001_tokens.sql"}},
+		"DBStatus":     {nil, "", []string{"db", "migrate", "status"}, 3, []string{"3 pending", "001_tokens.sql"}},
 		"DBURL":        {[]string{"DATABASE_URL=postgresql://u:hunter2@h/d"}, "", []string{"db", "url"}, 0, []string{"postgres://u:***@h/d"}},
 		"MigrateFirst": {[]string{"MIGRATIONS=check"}, "", []string{"serve"}, 1, []string{"pending"}},
 		"NotReady":     {[]string{"HTTP_ADDR=127.0.0.1:1"}, "", []string{"ready"}, 1, []string{"refused"}},

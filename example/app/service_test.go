@@ -15,7 +15,9 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/sergas/dbkit/dbfx"
+	"github.com/sergas/dbkit/dbfx/migrate"
 	"github.com/sergas/dbkit/example/app/requestid"
+	"github.com/sergas/dbkit/example/app/store"
 	"github.com/sergas/dbkit/example/app/web"
 	"github.com/sergas/dbkit/fxtest"
 )
@@ -51,34 +53,6 @@ func (s *service) do(t *testing.T, method, path, body string, header ...string) 
 		}
 	}
 	return recorder.Code, decoded
-}
-
-func TestCreate_RepeatedByItsKeyIsOneToken(t *testing.T) {
-	t.Parallel()
-	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		s := startService(t, cfg)
-		_, first := s.do(t, "POST", "/tokens", `{"name":"ci"}`, "Idempotency-Key", "k1")
-		code, second := s.do(t, "POST", "/tokens", `{"name":"ci"}`, "Idempotency-Key", "k1")
-		if code != http.StatusCreated || second["id"] != first["id"] {
-			t.Fatalf("the repeat: got %d %v, want the token %v", code, second, first["id"])
-		}
-		// The answer with the first secret counts as lost.
-		for token, want := range map[any]int{first["token"]: http.StatusUnauthorized, second["token"]: http.StatusOK, "tok_x_y": http.StatusUnauthorized} {
-			if code, body := s.do(t, "GET", "/tokens/self", "", "Authorization", fmt.Sprint("Bearer ", token)); code != want {
-				t.Errorf("verify: got %d %v, want %d", code, body, want)
-			}
-		}
-		if code, _ := s.do(t, "POST", "/tokens", `{"name":"other"}`, "Idempotency-Key", "k1"); code != http.StatusUnprocessableEntity {
-			t.Errorf("the key with another name: got %d", code)
-		}
-		if code, _ := s.do(t, "POST", "/tokens", `{"name":"ci"}`, "Idempotency-Key", "k2"); code != http.StatusConflict {
-			t.Errorf("another key with the name: got %d", code)
-		}
-		// The conflict has left nothing of its key behind.
-		if code, _ := s.do(t, "POST", "/tokens", `{"name":"other"}`, "Idempotency-Key", "k2"); code != http.StatusCreated {
-			t.Errorf("the key whose creation failed: got %d", code)
-		}
-	})
 }
 
 func TestEvents_ReachTheAuditTrailWithTheirRequest(t *testing.T) {
@@ -175,46 +149,30 @@ func TestList_CostsOneQueryAndShowsEachOnce(t *testing.T) {
 	})
 }
 
-// TestCreate_WhenTheLineIsCutAtCommit: what the handler says about a COMMIT whose
-// outcome nobody knows.
-func TestCreate_WhenTheLineIsCutAtCommit(t *testing.T) {
+// TestOutbox_InstancesPassEachOthersEventsBy: an event that another instance has
+// locked keeps back no other. Those that wait for each other end in a deadlock.
+func TestOutbox_InstancesPassEachOthersEventsBy(t *testing.T) {
 	t.Parallel()
-	for name, moment := range map[string]fxtest.Moment{"before": fxtest.BeforeCommit, "after": fxtest.AfterCommit} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cfg, link := fxtest.Proxy(t, fxtest.Postgres(t))
-			s := startService(t, cfg)
-			link.CutAtCommit(moment, "insert into tokens")
-			if code, body := s.do(t, "POST", "/tokens", `{"name":"plain"}`); code != http.StatusInternalServerError || !strings.Contains(fmt.Sprint(body), "not known") {
-				t.Errorf("without a key: got %d %v", code, body)
-			}
-			link.CutAtCommit(moment, "insert into tokens")
-			code, body := s.do(t, "POST", "/tokens", `{"name":"keyed"}`, "Idempotency-Key", "k1")
-			if code != http.StatusCreated {
-				t.Fatalf("with a key: got %d %v", code, body)
-			}
-			if code, _ := s.do(t, "GET", "/tokens/self", "", "Authorization", fmt.Sprint("Bearer ", body["token"])); code != http.StatusOK {
-				t.Errorf("the secret that was told does not work: %d", code)
-			}
-		})
+	cfg := fxtest.Postgres(t)
+	app := fxtest.New(t, fxtest.Use(cfg), migrate.Module(files("")))
+	if _, err := app.DB.ExecContext(t.Context(), `insert into outbox
+		select n::text, 'k', 't', '', now(), '2000-01-01' from generate_series(1, 3) n`); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestCreate_WhenAnotherProgramHoldsTheDatabase(t *testing.T) {
-	t.Parallel()
-	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		cfg.LockTimeout, cfg.SQLiteBusyTimeout = 100*time.Millisecond, 100*time.Millisecond
-		s := startService(t, cfg)
-		release := fxtest.Hold(t, cfg)
-		if code, body := s.do(t, "POST", "/tokens", `{"name":"ci"}`); code == http.StatusCreated {
-			t.Errorf("got %d %v", code, body)
+	instance := store.NewOutbox(app.Sessions, cfg)
+	err := app.Sessions.Run(t.Context(), func(_ context.Context, tx *dbfx.Session) error {
+		if _, err := tx.ExecContext(t.Context(), `select from outbox where id = '1' for update`); err != nil {
+			return err
 		}
-		if code, _ := s.do(t, "GET", "/tokens", ""); code != http.StatusOK {
-			t.Errorf("reads wait too: %d", code)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		events, err := instance.Claim(ctx, 10, time.Hour)
+		if err != nil || len(events) != 2 || events[0].ID != "2" || events[1].ID != "3" {
+			t.Errorf("beside a locked event: got %v, %v", events, err)
 		}
-		release()
-		if code, body := s.do(t, "POST", "/tokens", `{"name":"ci"}`); code != http.StatusCreated {
-			t.Errorf("after it: got %d %v", code, body)
-		}
+		return nil
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -11,19 +11,28 @@ import (
 )
 
 // Outbox reads what Tokens.Publish wrote.
-type Outbox struct{ sessions *dbfx.Sessions }
+type Outbox struct {
+	sessions *dbfx.Sessions
+	pass     string // the events that another instance has locked
+}
 
 // NewOutbox returns the outbox of the default database.
-func NewOutbox(sessions *dbfx.Sessions) *Outbox { return &Outbox{sessions} }
+func NewOutbox(sessions *dbfx.Sessions, cfg dbfx.Config) *Outbox {
+	if cfg.Dialect() == dbfx.Postgres {
+		return &Outbox{sessions, "for update skip locked"}
+	}
+	return &Outbox{sessions, ""} // SQLite lets one write at a time
+}
 
 // Claim returns events that nobody else has claimed, the oldest first, and keeps
-// them from others for lease. Two that claim at once do not get the same: the
-// second waits for the first, and then sees what that has changed.
+// them from others for lease. Instances that claim at once pass each other's events
+// by: one that waited for the other's, in an order of its own, would meet it in a
+// deadlock.
 func (o *Outbox) Claim(ctx context.Context, limit int, lease time.Duration) ([]tokens.Event, error) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	return dbfx.RunValue(ctx, o.sessions, func(ctx context.Context, tx *dbfx.Session) ([]tokens.Event, error) {
 		rows, err := tx.QueryContext(ctx, `update outbox set claimed_until = $1
-			where id in (select id from outbox where claimed_until <= $2 order by id limit $3) and claimed_until <= $2
+			where id in (select id from outbox where claimed_until <= $2 order by id limit $3 `+o.pass+`) and claimed_until <= $2
 			returning id, kind, token_id, request_id, created_at`, now.Add(lease), now, limit)
 		if err != nil {
 			return nil, err

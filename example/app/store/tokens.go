@@ -29,17 +29,32 @@ func (s *Tokens) Insert(ctx context.Context, t tokens.Token, hash string) error 
 
 const columns = `id, name, created_at, revoked_at`
 
-// Rehash implements tokens.Store.
-func (s *Tokens) Rehash(ctx context.Context, id, hash string) (tokens.Token, error) {
-	return scanToken(s.sessions.DB(ctx).QueryRowContext(ctx,
-		`update tokens set hash = $1 where id = $2 and revoked_at is null returning `+columns, hash, id))
+// AddSecret implements tokens.Store.
+func (s *Tokens) AddSecret(ctx context.Context, id, hash string, at time.Time) (tokens.Token, error) {
+	db := s.sessions.DB(ctx)
+	t, err := scanToken(db.QueryRowContext(ctx, `select `+columns+` from tokens where id = $1 and revoked_at is null`, id))
+	if err == nil {
+		_, err = db.ExecContext(ctx, `insert into secrets (token_id, hash, created_at) values ($1, $2, $3)`, id, hash, at)
+	}
+	return t, err
 }
 
-// Hash implements tokens.Store.
-func (s *Tokens) Hash(ctx context.Context, id string) (tokens.Token, string, error) {
-	var hash string
-	t, err := scanToken(s.sessions.DB(ctx).QueryRowContext(ctx, `select `+columns+`, hash from tokens where id = $1`, id), &hash)
-	return t, hash, err
+// Hashes implements tokens.Store.
+func (s *Tokens) Hashes(ctx context.Context, id string) (t tokens.Token, hashes []string, err error) {
+	rows, err := s.sessions.DB(ctx).QueryContext(ctx, `select `+columns+`, hash from tokens where id = $1
+		union all select t.id, t.name, t.created_at, t.revoked_at, s.hash from tokens t join secrets s on s.token_id = t.id where t.id = $1`, id)
+	if err != nil {
+		return t, nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var hash string
+		if t, err = scanToken(rows, &hash); err != nil {
+			return t, nil, err
+		}
+		hashes = append(hashes, hash)
+	}
+	return t, hashes, rows.Err()
 }
 
 // List implements tokens.Store. A page begins after a key and not at an offset,
@@ -67,17 +82,17 @@ func (s *Tokens) Revoke(ctx context.Context, t tokens.Token) error {
 }
 
 // Claim implements tokens.Store. A second session with the same key waits here for
-// the first on PostgreSQL, and before its BEGIN on SQLite.
+// the first on PostgreSQL, and before its BEGIN on SQLite. It is one statement: between
+// two the key could be forgotten.
 func (s *Tokens) Claim(ctx context.Context, key string, t tokens.Token) (*tokens.Token, error) {
-	db := s.sessions.DB(ctx)
-	err := one(db.ExecContext(ctx, `insert into creations (key, name, token_id, created_at) values ($1, $2, $3, $4) on conflict (key) do nothing`,
-		key, t.Name, t.ID, t.CreatedAt))
-	if !errors.Is(err, tokens.ErrNotFound) {
+	made := &tokens.Token{}
+	err := s.sessions.DB(ctx).QueryRowContext(ctx, `insert into creations (key, name, token_id, created_at) values ($1, $2, $3, $4)
+		on conflict (key) do update set key = excluded.key returning token_id, name`,
+		key, t.Name, t.ID, t.CreatedAt).Scan(&made.ID, &made.Name)
+	if err != nil || made.ID == t.ID {
 		return nil, err
 	}
-	made := &tokens.Token{}
-	err = db.QueryRowContext(ctx, `select token_id, name from creations where key = $1`, key).Scan(&made.ID, &made.Name)
-	return made, err
+	return made, nil
 }
 
 // Publish implements tokens.Store.

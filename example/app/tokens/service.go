@@ -2,7 +2,7 @@ package tokens
 
 import (
 	"context"
-	"errors"
+	"time"
 
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/example/app/requestid"
@@ -11,8 +11,10 @@ import (
 // Store keeps tokens. Its methods work in the session of their context.
 type Store interface {
 	Insert(ctx context.Context, t Token, hash string) error
-	Rehash(ctx context.Context, id, hash string) (Token, error)
-	Hash(ctx context.Context, id string) (Token, string, error)
+	// AddSecret gives a token that is not revoked a further secret.
+	AddSecret(ctx context.Context, id, hash string, at time.Time) (Token, error)
+	// Hashes returns none for an unknown token.
+	Hashes(ctx context.Context, id string) (Token, []string, error)
 	List(ctx context.Context, after string, limit int) ([]Token, error)
 	Revoke(ctx context.Context, t Token) error
 	// Claim notes that key makes a token, or returns what it has made before.
@@ -36,7 +38,9 @@ func NewService(sessions *dbfx.Sessions, store Store, wake func()) *Service {
 // Create makes a token and returns its secret, of which only a hash is kept.
 //
 // With a key of the client's it can be repeated: the answer with the secret may
-// have been lost, so a repeat gives the same token a new secret. With a key the
+// have been lost, so a repeat gives the same token a further secret. The first ones
+// go on working, because nobody knows which answer the client has: a request may
+// come after its own repetition. With a key the
 // session is idempotent too, and so a COMMIT of unknown outcome is tried again
 // instead of being the client's riddle.
 func (s *Service) Create(ctx context.Context, name, key string) (Token, string, error) {
@@ -60,7 +64,7 @@ func (s *Service) Create(ctx context.Context, name, key string) (Token, string, 
 					return ErrKeyReused
 				}
 				presented, hash = newSecret(made.ID)
-				t, err = s.store.Rehash(ctx, made.ID, hash)
+				t, err = s.store.AddSecret(ctx, made.ID, hash, at)
 				return err
 			}
 		}
@@ -92,11 +96,11 @@ func (s *Service) Verify(ctx context.Context, presented string) (Token, error) {
 		return Token{}, ErrNotFound
 	}
 	return dbfx.ViewValue(ctx, s.sessions, func(ctx context.Context, _ *dbfx.Session) (Token, error) {
-		t, hash, err := s.store.Hash(ctx, id)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		t, hashes, err := s.store.Hashes(ctx, id)
+		if err != nil {
 			return Token{}, err
 		}
-		if !matches(secret, hash) || t.RevokedAt != nil { // compared for an unknown id too
+		if !matches(secret, hashes) || t.RevokedAt != nil {
 			return Token{}, ErrNotFound
 		}
 		return t, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -35,7 +36,7 @@ func NewHandler(s *tokens.Service, trail Trail, health *dbfx.Health, log *zap.Lo
 	mux.HandleFunc("GET /tokens/self", a.verify)
 	mux.HandleFunc("DELETE /tokens/{id}", a.revoke)
 	mux.HandleFunc("GET /tokens/{id}/events", a.events)
-	for _, path := range []string{"/livez", "/readyz", "/startupz", "/healthz"} {
+	for _, path := range []string{"/livez", "/readyz", "/startupz", "/writez", "/healthz"} {
 		mux.Handle(path, health.Handler())
 	}
 	return &Handler{mux}
@@ -117,8 +118,8 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) {
 
 // verify says whose token the request carries.
 func (a *api) verify(w http.ResponseWriter, r *http.Request) {
-	presented, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !isText(presented, longestKey) {
+	scheme, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || !isText(presented, longestKey) {
 		presented = ""
 	}
 	t, err := a.tokens.Verify(r.Context(), presented)
@@ -192,6 +193,9 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case dbfx.IsUnavailable(err), dbfx.IsTimeout(err), dbfx.IsRetryable(err): // and nothing of it is committed
 		w.Header().Set("Retry-After", "1")
 		reply(w, http.StatusServiceUnavailable, problem{"busy; try again"})
+	case slices.Contains([]string{"disk full", "read-only"}, dbfx.ErrorClass(err)): // nor of this; an operator must come
+		w.Header().Set("Retry-After", "60")
+		reply(w, http.StatusServiceUnavailable, problem{"nothing can be written now; it was not done"})
 	default:
 		reply(w, http.StatusInternalServerError, problem{"internal error"})
 	}
