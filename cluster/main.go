@@ -7,7 +7,7 @@
 //	go run ./cluster [-events switchover,kill,…] [-paths hosts,haproxy,…]
 //
 // It wants Debian's packages patroni, etcd-server, haproxy and postgresql, and for
-// the path pgbouncer that one too. Everything listens on 127.0.0.1, has its data in
+// the paths pgbouncer and pgpool those too. Everything listens on 127.0.0.1, has its data in
 // a temporary directory, and ends with this process, however that ends.
 package main
 
@@ -25,7 +25,7 @@ import (
 
 func main() {
 	events := flag.String("events", strings.Join(eventNames(), ","), "what is done to the cluster, in this order")
-	paths := flag.String("paths", strings.Join(pathNames(), ","), "how the service reaches it")
+	paths := flag.String("paths", strings.Join(pathNames(), ","), "how the service reaches it; pgpool-nodes only by its name")
 	clients := flag.Int("clients", 3, "clients of each path")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -14,9 +14,10 @@ import (
 
 // path is a way from the service to the cluster.
 type path struct {
-	name  string
-	start func(ctx context.Context, s *stack) error // what stands between, nil is nothing of its own
-	env   func(s *stack) []string
+	name   string
+	byName bool                                      // only where -paths names it
+	start  func(ctx context.Context, s *stack) error // what stands between, nil is nothing of its own
+	env    func(s *stack) []string
 }
 
 var allPaths = []path{
@@ -41,13 +42,19 @@ var allPaths = []path{
 		return []string{"DATABASE_URL=postgresql://postgres@" + at(s.bouncer) + "/postgres?sslmode=disable", "POOLER=transaction"}
 	}},
 	{name: "pgpool", start: startPgpool, env: func(s *stack) []string {
-		return []string{"DATABASE_URL=postgresql://postgres@" + at(s.pgpool) + "/postgres?sslmode=disable"}
+		return []string{"DATABASE_URL=postgresql://postgres@" + at(s.pgpool) + "/postgres?sslmode=disable&target_session_attrs=read-write"}
+	}},
+	{name: "pgpool-nodes", byName: true, start: startPgpoolOnNodes, env: func(s *stack) []string {
+		return []string{"DATABASE_URL=postgresql://postgres@" + at(s.pgpoolNodes) + "/postgres?sslmode=disable&target_session_attrs=read-write"}
 	}},
 }
 
+// pathNames are those that a run without -paths takes.
 func pathNames() (names []string) {
 	for _, p := range allPaths {
-		names = append(names, p.name)
+		if !p.byName {
+			names = append(names, p.name)
+		}
 	}
 	return names
 }
@@ -152,52 +159,6 @@ query_wait_timeout = 10
 	if err == nil {
 		s.processes = append(s.processes, p)
 		settle(ctx, time.Second)
-	}
-	return err
-}
-
-// startPgpool asks all three nodes who the primary is. An error or a shutdown of a
-// node detaches none, because Patroni decides; a failed health check still does.
-func startPgpool(ctx context.Context, s *stack) error {
-	s.pgpool = freePort()
-	config := fmt.Sprintf(`backend_clustering_mode = 'streaming_replication'
-listen_addresses = '127.0.0.1'
-port = %d
-pcp_listen_addresses = '127.0.0.1'
-pcp_port = %d
-unix_socket_directories = '%[3]s'
-pcp_socket_dir = '%[3]s'
-wd_ipc_socket_dir = '%[3]s'
-pid_file_name = '%[3]s/pgpool.pid'
-logdir = '%[3]s'
-num_init_children = 60
-enable_pool_hba = off
-load_balance_mode = off
-failover_on_backend_error = off
-failover_on_backend_shutdown = off
-sr_check_period = 1
-sr_check_user = 'postgres'
-sr_check_database = 'postgres'
-health_check_period = 1
-health_check_timeout = 3
-health_check_user = 'postgres'
-health_check_max_retries = 0
-search_primary_node_timeout = 0
-connect_timeout = 3000
-auto_failback = on
-auto_failback_interval = 1
-`, s.pgpool, freePort(), s.dir.path)
-	for i, n := range s.nodes {
-		config += fmt.Sprintf("backend_hostname%d = '127.0.0.1'\nbackend_port%[1]d = %d\nbackend_weight%[1]d = 1\nbackend_flag%[1]d = 'ALLOW_TO_FAILOVER'\n", i, n.toPostgres.port)
-	}
-	file, err := s.dir.write("pgpool.conf", config)
-	if err != nil {
-		return err
-	}
-	p, err := s.dir.run("pgpool", nil, "pgpool", "-n", "-f", file)
-	if err == nil {
-		s.processes = append(s.processes, p)
-		settle(ctx, 3*time.Second)
 	}
 	return err
 }

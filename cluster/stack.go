@@ -17,16 +17,17 @@ import (
 
 // stack is the cluster: etcd, three nodes of Patroni and PostgreSQL, HAProxy.
 type stack struct {
-	dir       *directory
-	bin       string
-	etcd      *process
-	nodes     []*node
-	haproxy   *process
-	primary   int // HAProxy's ports
-	replica   int
-	bouncer   int
-	pgpool    int
-	processes []*process // the services and what stands in front of them
+	dir         *directory
+	bin         string
+	etcd        *process
+	nodes       []*node
+	haproxy     *process
+	primary     int // HAProxy's ports
+	replica     int
+	bouncer     int
+	pgpool      int
+	pgpoolNodes int
+	processes   []*process // the services and what stands in front of them
 
 	taken *node      // the primary that the last event took
 	undo  chan error // what puts it back, while it does

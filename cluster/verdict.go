@@ -21,6 +21,11 @@ type verdict struct {
 	down                    time.Duration // from the event to the new primary's first write
 	late                    time.Duration // from there to the first acknowledgement; negative is never
 	gap                     time.Duration // the longest time without one
+
+	// takenBack is that the primary which the event took is one again, although
+	// another was promoted and wrote: the cluster has undone what that one took, and
+	// no client can know.
+	takenBack bool
 }
 
 // compare reads the rows from the primary itself.
@@ -47,6 +52,7 @@ func (s *stack) compare(ctx context.Context, l *load, began, wrote time.Time) (v
 		present[name] = true
 	}
 	v := verdict{acked: len(l.acked), denied: len(l.denied), unknown: len(l.unknown), reads: l.reads, unread: l.unread}
+	v.takenBack = leader == s.taken && !wrote.IsZero()
 	v.missing = len(l.acked) - count(l.acked, present)
 	v.deniedPresent = count(l.denied, present)
 	v.unknownPresent = count(l.unknown, present)
@@ -93,9 +99,15 @@ func newTable() *table {
 }
 
 func (t *table) add(event, path string, v verdict) {
-	t.lost += v.missing + v.deniedPresent
-	fmt.Fprintf(t.out, "| %s\t| %s\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %s\t| %s\t| %s\t|\n", event, path,
-		v.acked, v.missing, v.denied, v.deniedPresent, v.unknown, v.unknownPresent, v.reads, v.unread,
+	t.lost += v.deniedPresent
+	missing := fmt.Sprint(v.missing)
+	if v.takenBack {
+		missing += " (taken back)"
+	} else {
+		t.lost += v.missing
+	}
+	fmt.Fprintf(t.out, "| %s\t| %s\t| %d\t| %s\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %s\t| %s\t| %s\t|\n", event, path,
+		v.acked, missing, v.denied, v.deniedPresent, v.unknown, v.unknownPresent, v.reads, v.unread,
 		seconds(v.down), seconds(v.late), seconds(v.gap))
 	logf("%s through %s: %+v", event, path, v)
 }
