@@ -104,8 +104,9 @@ type Config struct {
 
 	// Pooler is transaction where PgBouncer in transaction mode, or its like, stands
 	// in front of PostgreSQL: no prepared statements by name, no startup parameters
-	// that it refuses, and the timeouts below as SET LOCAL in sessions alone.
-	// Defaults to off. Environment: POOLER.
+	// that it refuses, and the timeouts below as SET LOCAL in sessions alone. What
+	// PrepareContext returns keeps its text, and runs as a statement that was not
+	// prepared. Defaults to off. Environment: POOLER.
 	Pooler Pooler
 
 	// StatementTimeout, LockTimeout and IdleInTransactionTimeout are PostgreSQL's

@@ -161,16 +161,19 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 		return nil, err
 	}
 	c.departs(ctx)
-	raw, err := c.stdConn.PrepareContext(ctx, query)
+	prepared, err := c.prepare(ctx, query)
 	for c.again(ctx, &err) {
-		raw, err = c.stdConn.PrepareContext(ctx, query)
+		prepared, err = c.prepare(ctx, query)
 	}
 	err = c.unsent(c.ended(ctx, err))
 	c.note(err)
 	if err != nil {
 		return nil, err
 	}
-	return &stmt{Stmt: raw.(*stdlib.Stmt), conn: c, on: c.stdConn, query: query, script: s}, nil
+	if raw, named := prepared.(*stdlib.Stmt); named {
+		return &stmt{Stmt: raw, conn: c, on: c.stdConn, query: query, script: s}, nil
+	}
+	return prepared, nil
 }
 
 // note takes over how the connection stands after a statement, and the first
