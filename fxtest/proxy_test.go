@@ -25,6 +25,8 @@ type proxy struct {
 	silent  bool   // swallow everything in both directions
 	trigger []byte // when a client sends it …
 	act     fault
+	each    bool // … each time, and not once
+	acts    [][]byte
 }
 
 // fault is what the proxy does when the trigger passes.
@@ -67,7 +69,27 @@ func newProxy(t *testing.T, cfg dbfx.Config) *proxy {
 func (p *proxy) on(text string, act fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.trigger, p.act = []byte(text), act
+	p.trigger, p.act, p.each = []byte(text), act, false
+}
+
+// onEach makes the proxy act each time that a client sends text.
+func (p *proxy) onEach(text string, act fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trigger, p.act, p.each = []byte(text), act, true
+}
+
+// acted is how many times the proxy has done what it was asked for, where text was sent
+// with the trigger.
+func (p *proxy) acted(text string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, data := range p.acts {
+		if bytes.Contains(data, []byte(text)) {
+			n++
+		}
+	}
+	return n
 }
 
 // blackhole swallows everything from now on.
@@ -159,7 +181,10 @@ func (p *proxy) match(data []byte) (fault, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.trigger != nil && bytes.Contains(data, p.trigger) {
-		p.trigger = nil
+		p.acts = append(p.acts, bytes.Clone(data))
+		if !p.each {
+			p.trigger = nil
+		}
 		return p.act, p.silent
 	}
 	return 0, p.silent

@@ -30,7 +30,9 @@ type conn struct {
 	deadline time.Time // zero where no age ends it
 	returned time.Time // to the pool
 	socket   socket
-	reused   bool // it was idle before its present use
+	reused   bool // it was idle before its present use, or is joined
+	joined   bool // its dial was another request's, so that it may have idled
+	rejoined bool // this session has had a joined one replaced
 	idling   bool // it counts as idle
 	passOn   bool // Close passes it on to a request that waits
 	standby  bool // it was dialled as one

@@ -16,11 +16,19 @@ import (
 //
 // Nothing is committed before COMMIT. So what found no one, or no one who answered,
 // may be said again: fn never meets a connection that died while no one looked.
-// Each is replaced at most once, and a fresh one that fails says why.
+// Each is replaced at most once, and a fresh one that fails says why. One that joined
+// another request's dial counts as idle once: where twenty sessions shared the dials
+// to a server that let everyone in and cut everyone off, one session had 14.
 func (c *conn) again(ctx context.Context, err *error) bool {
 	r := c.ride
 	if *err == nil || r == nil || !c.reused || ctx.Err() != nil || !c.stdConn.Conn().IsClosed() || !c.wire.deserted() {
 		return false
+	}
+	if c.joined {
+		if c.rejoined {
+			return false
+		}
+		c.rejoined = true
 	}
 	c.silence.heard()
 	if !c.stale() {
@@ -83,7 +91,7 @@ func (c *conn) replacement(ctx context.Context) (*conn, error) {
 func (c *conn) takeOver(other *conn) {
 	c.stdConn, c.wire, c.witness, c.socket = other.stdConn, other.wire, other.witness, other.socket
 	c.number, c.deadline, c.returned = other.number, other.deadline, other.returned
-	c.plain, c.reused, c.standby = other.plain, other.reused, other.standby
+	c.plain, c.reused, c.joined, c.standby = other.plain, other.reused, other.joined, other.standby
 }
 
 // settle sees to a ROLLBACK that is on its way on a connection which is being taken

@@ -28,7 +28,7 @@ const (
 // makes all older ones suspect at once.
 func (c *conn) ResetSession(ctx context.Context) error {
 	c.leaveIdle()
-	c.reused = true
+	c.reused, c.joined = true, false
 	if c.stale() || c.misplaced() {
 		return &deadError{errReplaced}
 	}
@@ -190,7 +190,7 @@ func (c *conn) replaceable(err error) error {
 		}
 		c.mu.Unlock()
 	}
-	if !c.reused && time.Since(c.returned) < pingAfter {
+	if fresh := !c.reused || c.bound && c.joined; fresh && time.Since(c.returned) < pingAfter {
 		return &lostError{err}
 	}
 	if !role(err) && !c.stale() {

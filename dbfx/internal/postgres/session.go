@@ -24,7 +24,7 @@ var isolation = map[sql.IsolationLevel]pgx.TxIsoLevel{
 
 // Start implements engine.Link.
 func (c *conn) Start(ctx context.Context, h *engine.Hold, opts driver.TxOptions) error {
-	c.bound, c.open, c.freed, c.finished = true, nil, false, false
+	c.bound, c.open, c.freed, c.finished, c.rejoined = true, nil, false, false, false
 	c.trace.Hold = h
 	h.Backend.Store(c.stdConn.Conn().PgConn().PID())
 	c.forget()

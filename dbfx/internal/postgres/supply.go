@@ -142,7 +142,7 @@ func (s *supply) await(ctx context.Context, r *request) (*conn, error) {
 // before may have died since, as an idle one may.
 func (r *request) accept(g grant) (*conn, error) {
 	if g.conn != nil && g.dial > 0 && g.dial <= r.begun {
-		g.conn.reused = true
+		g.conn.reused, g.conn.joined = true, true
 	}
 	return g.conn, g.err
 }
