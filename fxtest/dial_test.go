@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -18,81 +15,6 @@ import (
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/fxtest"
 )
-
-// door is a host that takes connections and passes nothing on until it is opened.
-type door struct {
-	port  int
-	dials atomic.Int64
-
-	mu   sync.Mutex
-	gate chan struct{} // closed while the door is open
-}
-
-func (d *door) open() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	close(d.gate)
-}
-
-// shut makes the next connections wait.
-func (d *door) shut() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.gate = make(chan struct{})
-}
-
-func doorTo(t *testing.T, port int) *door {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	d := &door{port: l.Addr().(*net.TCPAddr).Port, gate: make(chan struct{})}
-	var wg sync.WaitGroup
-	pass := func(client net.Conn, gate <-chan struct{}) {
-		defer func() { _ = client.Close() }()
-		select {
-		case <-ended:
-			return
-		case <-gate:
-		}
-		server, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			return
-		}
-		stop := context.AfterFunc(t.Context(), func() { _ = server.Close() })
-		defer stop()
-		wg.Go(func() {
-			_, _ = io.Copy(client, server)
-			_ = client.Close()
-		})
-		_, _ = io.Copy(server, client)
-		_ = server.Close()
-	}
-	wg.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			d.dials.Add(1)
-			d.mu.Lock()
-			gate := d.gate
-			d.mu.Unlock()
-			wg.Go(func() { pass(client, gate) })
-		}
-	})
-	t.Cleanup(func() {
-		close(ended)
-		_ = l.Close()
-		wg.Wait()
-	})
-	return d
-}
-
-// frozenHost is what a host looks like that was stopped.
-func frozenHost(t *testing.T) *door { return doorTo(t, 0) }
 
 // hosts returns cfg with these ports of this machine as its hosts.
 func hosts(cfg dbfx.Config, args string, ports ...int) dbfx.Config {
@@ -126,13 +48,13 @@ func open(t *testing.T, cfg dbfx.Config, opts ...dbfx.OpenOption) *dbfx.Database
 func TestDial_AFrozenFirstHostHidesNoHealthyOne(t *testing.T) {
 	t.Parallel()
 	cfg := fxtest.Postgres(t)
-	cfg.ConnectTimeout, cfg.StartTimeout = 10*time.Minute, 5*time.Minute
+	cfg.ConnectTimeout, cfg.StartTimeout = 10*time.Minute, time.Minute
 	for _, mode := range []string{"read-write", "primary", "any&load_balance_hosts=random"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			frozen := frozenHost(t)
 			db := open(t, hosts(cfg, "sslmode=disable&target_session_attrs="+mode, frozen.port, cfg.Port))
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			want := int64(1)
 			for range 5 {
@@ -176,6 +98,28 @@ func TestDial_OutlivesTheRequestThatStartedIt(t *testing.T) {
 	}
 	if n := slow.dials.Load() - before; n != 1 {
 		t.Errorf("%d dials for one connection", n)
+	}
+}
+
+// TestDial_EndsByItself: both hosts are frozen, and the request would wait for long.
+func TestDial_EndsByItself(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	first, second := doorTo(t, cfg.Port), doorTo(t, cfg.Port)
+	first.open()
+	second.open()
+	cfg.ConnectTimeout, cfg.PoolTimeout = 500*time.Millisecond, 10*time.Minute
+	cfg.StartTimeout = time.Minute // there may be a try that takes longer than one may
+	db := open(t, hosts(cfg, "sslmode=disable&target_session_attrs=read-write", first.port, second.port))
+	first.shut()
+	second.shut()
+	db.Sessions().Renew()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := db.Sessions().Run(ctx, noop)
+	if ctx.Err() != nil || err == nil || dbfx.ErrorClass(err) != "timeout" ||
+		!contains(err.Error(), fmt.Sprintf("127.0.0.1:%d: no answer in time", first.port), fmt.Sprintf("127.0.0.1:%d: no answer in time", second.port)) {
+		t.Errorf("got %v (%s)", err, dbfx.ErrorClass(err))
 	}
 }
 
@@ -252,6 +196,44 @@ func TestDial_RetryRepeatsWhatFailedBeforeFn(t *testing.T) {
 	}()
 	<-failed
 	server.Start(t)
+	if err := <-result; err != nil || ran != 1 {
+		t.Errorf("fn ran %d times, and then %v", ran, err)
+	}
+}
+
+// TestDial_RetryWaitsForThePromotion: only a standby is there, which is no fault of the
+// settings.
+func TestDial_RetryWaitsForThePromotion(t *testing.T) {
+	t.Parallel()
+	primary, standby, cfg := pair(t)
+	there := cfg
+	there.Port = standby.Port()
+	promoter := open(t, there)
+	db := open(t, hosts(cfg, "sslmode=prefer&target_session_attrs=read-write", primary.Port(), standby.Port()))
+	primary.Stop(t, syscall.SIGQUIT)
+	defer primary.Start(t) // for the cleanup of its database
+	failed := make(chan struct{})
+	met := sync.OnceFunc(func() { close(failed) })
+	result := make(chan error, 1)
+	ran := 0
+	go func() {
+		policy := dbfx.RetryPolicy{MaxAttempts: 1 << 20, Max: 20 * time.Millisecond}
+		policy.Retryable = func(err error) bool {
+			if contains(err.Error(), "the server is in another role") {
+				met()
+			}
+			return false
+		}
+		result <- db.Sessions().Run(context.Background(), func(context.Context, *dbfx.Session) error { ran++; return nil }, dbfx.Retry(policy))
+	}()
+	select {
+	case <-failed:
+	case err := <-result:
+		t.Fatalf("it did not meet the standby: %v", err)
+	}
+	if _, err := promoter.DB().ExecContext(t.Context(), "select pg_promote()"); err != nil {
+		t.Fatal(err)
+	}
 	if err := <-result; err != nil || ran != 1 {
 		t.Errorf("fn ran %d times, and then %v", ran, err)
 	}

@@ -112,3 +112,67 @@ func TestSupply_DialsDoNotAllStartAtOnce(t *testing.T) {
 		s.close()
 	})
 }
+
+// What a dial brings when its request has left, and no other one waits, is kept for the
+// next, up to the limit of the pool.
+func TestSupply_KeepsWhatComesTooLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int32
+		var opened [2]*conn
+		s := newSupply(2, func(context.Context) (*conn, error) {
+			time.Sleep(time.Second)
+			c := &conn{}
+			opened[dials.Add(1)-1] = c
+			return c, nil
+		})
+		early, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		ended := make(chan error)
+		for range 2 {
+			go func() {
+				_, err := s.take(early)
+				ended <- err
+			}()
+		}
+		for range 2 {
+			if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+		}
+		time.Sleep(time.Second) // the dials go on, and end
+		got := map[*conn]bool{}
+		for range 2 {
+			c, r, err := s.ask()
+			if c == nil || r != nil || err != nil {
+				t.Fatalf("the next request waits: %v, %v", c, err)
+			}
+			got[c] = true
+		}
+		if n := dials.Load(); n != 2 || !got[opened[0]] || !got[opened[1]] {
+			t.Errorf("%d dials for four requests, of which two had left", n)
+		}
+		s.close()
+	})
+}
+
+// Where each request has a dial of its own, none waits for another's turn.
+func TestConnector_PacesTheDialsOfAPool(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		give Options
+		want bool
+	}{
+		"pool":                 {Options{PoolSize: 20, Recycle: time.Hour}, true},
+		"no age ends it":       {Options{PoolSize: 20, Recycle: -1}, true},
+		"no pool":              {Options{NoPool: true, Recycle: time.Hour}, false},
+		"each use has its own": {Options{PoolSize: 20}, false},
+	}
+	for name, tt := range tests {
+		c := newConnector(&tt.give)
+		if c.supply.paced != tt.want {
+			t.Errorf("%s: paced is %t", name, c.supply.paced)
+		}
+		_ = c.Close()
+	}
+}
