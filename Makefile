@@ -18,7 +18,7 @@ help: ## List the targets
 
 .PHONY: run
 run: ## Serve the example app; on SQLite unless the environment or .env names a PostgreSQL
-	go run ./example/app serve
+	@go build -o bin/app ./example/app && exec bin/app serve
 
 .PHONY: test
 test: ## Run every test on SQLite and a real PostgreSQL, with the race detector

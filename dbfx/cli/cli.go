@@ -14,12 +14,12 @@
 //		os.Exit(cli.App{Name: "app db", Migrations: migrations}.Run(ctx, os.Args[2:]))
 //	}
 //
-// Without a service, in a folder with the files and the environment:
+// Without a service, in a module that requires dbfx, with the files and the
+// environment of its folder:
 //
-//	go run github.com/sergas/dbkit/dbfx/cli/db migrate status
-//
-// go run itself exits with 1 whatever the command exits with; go install it where
-// the exit code matters.
+//	go mod edit -tool github.com/sergas/dbkit/dbfx/cli/db
+//	go mod tidy
+//	go tool db migrate status
 package cli
 
 import (

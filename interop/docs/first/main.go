@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 
+	"github.com/sergas/dbkit/dbfx"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
-
-	"github.com/sergas/dbkit/dbfx"
 )
 
 func main() {
