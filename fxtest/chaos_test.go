@@ -80,6 +80,12 @@ type chaosCall struct {
 // seed makes the same choices again, not the same moments.
 func TestPostgres_Chaos(t *testing.T) {
 	t.Parallel()
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() { // when both have ended
+		if after := runtime.NumGoroutine(); chaosTime(t) >= time.Minute && after > before+20 { // else others run beside it
+			t.Errorf("%d goroutines, %d before", after, before)
+		}
+	})
 	for name, pooled := range map[string]bool{"Direct": false, "BehindPgBouncer": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,7 +103,6 @@ func TestPostgres_Chaos(t *testing.T) {
 			c.past(t, "create table chaos (call bigint, part integer, once boolean)")
 			c.past(t, "create index on chaos (call)")
 			c.past(t, "create unique index on chaos (call, part) where once")
-			before := runtime.NumGoroutine()
 			var err error
 			if c.db, err = dbfx.Open(t.Context(), cfg); err != nil {
 				t.Fatal(err)
@@ -106,9 +111,6 @@ func TestPostgres_Chaos(t *testing.T) {
 			t.Logf("DBFX_CHAOS_SEED=%d", seed)
 			c.breakAndServe(t, rand.New(rand.NewPCG(seed, 0)), chaosTime(t))
 			c.judge(t)
-			if after := runtime.NumGoroutine(); chaosTime(t) >= time.Minute && after > before+20 { // else others run beside it
-				t.Errorf("%d goroutines, %d before", after, before)
-			}
 		})
 	}
 }
