@@ -140,6 +140,7 @@ func (tx *transaction) hurry() {
 	if !tx.pool.replica {
 		return
 	}
+	tx.live.trying.Store(true)
 	if !tx.until.IsZero() && !tx.sessions.deadlines.stop(&tx.wait) {
 		return // it is over
 	}
@@ -156,7 +157,7 @@ func (tx *transaction) bound() {
 
 // start finds the driver's connection and begins the transaction on it.
 func (tx *transaction) start() error {
-	tx.hold.Session, tx.hold.Wait = tx.options.name, tx
+	tx.hold.Session, tx.hold.ReadOnly, tx.hold.Wait = tx.options.name, tx.readOnly, tx
 	opts := sql.TxOptions{Isolation: tx.options.isolation, ReadOnly: tx.readOnly}
 	err := tx.conn.Raw(func(conn any) error {
 		tx.link = linkOf(conn)

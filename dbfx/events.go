@@ -29,7 +29,7 @@ type Event struct {
 	Attempts  int
 	Waiting   int   // sessions
 	Bytes     int64 // of the log
-	Alike     int   // events of this kind and name that were not told since the last one
+	Alike     int   // events of this kind that were not told since the last one, of its name or when there were many
 }
 
 // EventKind says what happened.
@@ -92,7 +92,39 @@ type events struct {
 	last []Event // a ring
 	next int
 	told map[eventKey]*toldEvent
+	full map[EventKind]*fullKind
 }
+
+// limiter lets one of many that are alike be told in a while.
+type limiter struct {
+	mu    sync.Mutex
+	at    time.Time
+	alike int
+}
+
+// next reports whether the one that happened now is told, and how many before it were
+// not.
+func (l *limiter) next(now time.Time) (alike int, told bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.at.IsZero() && now.Sub(l.at) < quiet {
+		l.alike++
+		return 0, false
+	}
+	alike = l.alike
+	l.at, l.alike = now, 0
+	return alike, true
+}
+
+// fullKind counts the lines of a kind, of whatever names: a program may make the
+// names up.
+type fullKind struct {
+	since        time.Time
+	lines, alike int
+}
+
+// mostLines is how many events of one kind are told in the time of quiet.
+const mostLines = 20
 
 type eventKey struct {
 	kind EventKind
@@ -105,7 +137,7 @@ type toldEvent struct {
 }
 
 func newEvents(database string, log *zap.Logger, o *observers) *events {
-	return &events{database: database, log: log, observers: o, told: map[eventKey]*toldEvent{}}
+	return &events{database: database, log: log, observers: o, told: map[eventKey]*toldEvent{}, full: map[EventKind]*fullKind{}}
 }
 
 // Events returns the last 200 events, the oldest first.
@@ -143,7 +175,7 @@ func (l *events) keep(e Event) {
 }
 
 // limited adds an event unless one of its kind about the same thing was told a
-// short while ago; it counts those that it did not.
+// short while ago, or many of its kind; it counts those that it did not.
 func (l *events) limited(about string, e Event) {
 	now := time.Now()
 	l.mu.Lock()
@@ -154,6 +186,20 @@ func (l *events) limited(about string, e Event) {
 		l.mu.Unlock()
 		return
 	}
+	k := l.full[e.Kind]
+	if k == nil {
+		k = &fullKind{}
+		l.full[e.Kind] = k
+	}
+	if now.Sub(k.since) >= quiet {
+		k.since, k.lines = now, 0
+	}
+	if k.lines >= mostLines {
+		k.alike++
+		l.mu.Unlock()
+		return
+	}
+	k.lines++
 	if t == nil {
 		if len(l.told) >= 1000 { // names are few; whoever makes them up must not fill the memory
 			clear(l.told)
@@ -161,8 +207,8 @@ func (l *events) limited(about string, e Event) {
 		t = &toldEvent{}
 		l.told[key] = t
 	}
-	e.Alike = t.alike
-	*t = toldEvent{at: now}
+	e.Alike = t.alike + k.alike
+	*t, k.alike = toldEvent{at: now}, 0
 	l.mu.Unlock()
 	l.add(e)
 }

@@ -84,3 +84,11 @@ type StatementChooser interface {
 	Observer
 	WantStatements() bool
 }
+
+// BracketChooser is an Observer that can do without BEGIN, and without the ROLLBACK
+// that ends a View. No one waits for them: BEGIN rides with a statement, or is a part
+// of the session's wait. Their events cost as much as those of other statements.
+type BracketChooser interface {
+	Observer
+	WantBrackets() bool
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
@@ -89,20 +90,38 @@ func outcomeOf(err error, readOnly bool) Outcome {
 	return OutcomeCommitted
 }
 
-// observers tells each of a list. A panic of one is logged, and ends nothing: the
-// statement has run, the transaction is committed, and the connection must go back.
+// observers tells each of a list. A panic of one is logged, one in ten seconds, and
+// ends nothing: the statement has run, the transaction is committed, and the connection must go back.
 type observers struct {
 	list []Observer
 	log  *zap.Logger
 
 	// Of list, those that want the kind.
-	statements []Observer
+	statements []listener
 	tracers    []SessionTracer
 	events     []EventObserver
 
-	echo *echo
-	slow *slow
-	live *engine.Trace // nil before trace
+	panics limiter
+	echo   *echo
+	slow   *slow
+	live   *engine.Trace // nil before trace
+}
+
+// listener is an Observer of statements, and what it wants of them.
+type listener struct {
+	Observer
+	args, brackets bool
+}
+
+func listenerOf(o Observer) listener {
+	l := listener{Observer: o, brackets: true}
+	if a, ok := o.(ArgumentObserver); ok {
+		l.args = a.WantArguments()
+	}
+	if b, ok := o.(BracketChooser); ok {
+		l.brackets = b.WantBrackets()
+	}
+	return l
 }
 
 // prepare sorts the list, once it is whole, and introduces the database to it.
@@ -112,7 +131,7 @@ func (o *observers) prepare(info DatabaseInfo, cfg Config, log *events) {
 	o.slow = &slow{threshold: cfg.SQLSlowThreshold, events: log}
 	for _, one := range o.list {
 		if c, ok := one.(StatementChooser); !ok || c.WantStatements() {
-			o.statements = append(o.statements, one)
+			o.statements = append(o.statements, listenerOf(one))
 		}
 		if t, ok := one.(SessionTracer); ok {
 			o.tracers = append(o.tracers, t)
@@ -130,8 +149,14 @@ func (o *observers) prepare(info DatabaseInfo, cfg Config, log *events) {
 func (o *observers) setEcho(on bool) {
 	o.echo.on.Store(on)
 	if o.live != nil {
-		o.live.Off.Store(!o.wanted())
+		o.tune(o.live)
 	}
+}
+
+// tune makes t give what someone wants, and no more.
+func (o *observers) tune(t *engine.Trace) {
+	t.Off.Store(!o.wanted())
+	t.Brackets.Store(o.echo.on.Load() || slices.ContainsFunc(o.statements, func(l listener) bool { return l.brackets }))
 }
 
 // wanted reports whether anyone wants statements.
@@ -146,12 +171,23 @@ func (o *observers) session(ctx context.Context, e SessionEvent) {
 }
 
 func (o *observers) tell(event func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			o.log.Error("an observer panicked", zap.Any("panic", p), zap.Stack("stack"))
-		}
-	}()
+	defer o.survive()
 	event()
+}
+
+// statement is tell for what there is most of.
+func (o *observers) statement(ctx context.Context, one listener, e *StatementEvent) {
+	defer o.survive()
+	one.ObserveStatement(ctx, *e)
+}
+
+// survive is deferred around a call of an observer.
+func (o *observers) survive() {
+	if p := recover(); p != nil {
+		if alike, told := o.panics.next(time.Now()); told {
+			o.log.Error("an observer panicked", zap.Any("panic", p), zap.Int("alike", alike), zap.Stack("stack"))
+		}
+	}
 }
 
 func (o *observers) event(e Event) {
@@ -187,13 +223,10 @@ func (o *observers) endSession(ctx context.Context) {
 // trace returns what the engines feed. It is off while no one listens.
 func (o *observers) trace(dialect Dialect, database string) *engine.Trace {
 	t := &engine.Trace{Args: o.echo.params}
-	wants := make([]bool, len(o.statements))
-	for i, one := range o.statements {
-		if a, ok := one.(ArgumentObserver); ok && a.WantArguments() {
-			wants[i], t.Args = true, true
-		}
+	for _, one := range o.statements {
+		t.Args = t.Args || one.args
 	}
-	t.Off.Store(!o.wanted())
+	o.tune(t)
 	t.Statement = func(ctx context.Context, s engine.Statement) {
 		o.slow.statement(s)
 		echoes := o.echo.on.Load()
@@ -207,12 +240,15 @@ func (o *observers) trace(dialect Dialect, database string) *engine.Trace {
 		if s.Hold != nil {
 			e.Session = s.Hold.Session
 		}
-		for i, one := range o.statements {
+		for _, one := range o.statements {
+			if s.Bracket && !one.brackets {
+				continue
+			}
 			e.Args = nil
-			if wants[i] {
+			if one.args {
 				e.Args = values(s.Args)
 			}
-			o.tell(func() { one.ObserveStatement(ctx, e) })
+			o.statement(ctx, one, &e)
 		}
 		if echoes {
 			e.Args = values(s.Args)

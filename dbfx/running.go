@@ -24,7 +24,7 @@ type RunningSession struct {
 	// Wait how long it has or, once it has one, had to.
 	Waiting bool
 	Wait    time.Duration
-	Held    time.Duration // for how long it has had its connection
+	Held    time.Duration // for how long it has had its connection; 0 where it has none
 	// Statement is the shape of the statement under way, without its values, and ""
 	// between two; StatementAge says since when it runs.
 	Statement    string
@@ -36,6 +36,7 @@ type RunningSession struct {
 	Role    Role   // of the handle that it has or had a connection of
 	Backend uint32 // the process of PostgreSQL that serves it, 0 elsewhere
 
+	trying bool    // it waits for a replica that has a place for it, or else the primary
 	origin uintptr // of Caller
 	live   *live
 }
@@ -72,6 +73,7 @@ type live struct {
 	waits   atomic.Int64 // since when, in Unix nanoseconds; 0 while it does not wait
 	wait    atomic.Int64 // how long it did, in nanoseconds
 	holds   atomic.Int64 // since when it has a connection; 0 while it has none
+	trying  atomic.Bool  // see RunningSession
 	role    atomic.Value // a Role
 	long    bool         // the log has it; the monitor's own
 	hold    atomic.Pointer[engine.Hold]
@@ -81,6 +83,7 @@ type live struct {
 func (l *live) waiting(now time.Time) {
 	l.hold.Store(nil)
 	l.holds.Store(0)
+	l.trying.Store(false)
 	l.waits.Store(now.UnixNano())
 }
 
@@ -109,11 +112,11 @@ func (l *live) look(w *work, now time.Time) RunningSession {
 		Wait: time.Duration(l.wait.Load()), origin: w.origin(), live: l,
 	}
 	if since := l.waits.Load(); since != 0 {
-		r.Waiting = true
-		r.Wait += now.Sub(time.Unix(0, since))
+		r.Waiting, r.trying = true, l.trying.Load()
+		r.Wait += max(now.Sub(time.Unix(0, since)), 0)
 	}
 	if since := l.holds.Load(); since != 0 {
-		r.Held = now.Sub(time.Unix(0, since))
+		r.Held = max(now.Sub(time.Unix(0, since)), 1) // it may have got it after now
 	}
 	r.Role, _ = l.role.Load().(Role)
 	if h := l.hold.Load(); h != nil {
@@ -121,7 +124,7 @@ func (l *live) look(w *work, now time.Time) RunningSession {
 		r.Statements, r.Rows = h.Counts()
 		var since time.Time
 		if r.Statement, since = h.Statement(); r.Statement != "" {
-			r.StatementAge = now.Sub(since)
+			r.StatementAge = max(now.Sub(since), 0)
 		}
 	}
 	return r

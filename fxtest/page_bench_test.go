@@ -28,7 +28,7 @@ import (
 // in milliseconds of one core in each second: 10 are one hundredth of it.
 func BenchmarkPage(b *testing.B) {
 	for name, cfg := range map[string]func(testing.TB) dbfx.Config{"sqlite": fxtest.SQLite, "postgresql": fxtest.Postgres} {
-		batch := 500
+		batch := 50
 		if name == "postgresql" {
 			batch = 25 // sessions of 20 times the length
 		}

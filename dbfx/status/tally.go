@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -53,7 +52,7 @@ type named struct {
 	tally    *tally
 }
 
-var _ dbfx.Observer = (*observer)(nil)
+var _ dbfx.BracketChooser = (*observer)(nil)
 
 func newObserver() *observer {
 	o := &observer{}
@@ -86,10 +85,12 @@ func (o *observer) of(database string) *tally {
 	return t
 }
 
-// ObserveStatement implements dbfx.Observer. BEGIN rides with the first statement on
-// PostgreSQL, whose time it would count twice, and no one waits for ROLLBACK.
+// WantBrackets implements dbfx.BracketChooser.
+func (o *observer) WantBrackets() bool { return false }
+
+// ObserveStatement implements dbfx.Observer. Seldom does anyone wait for ROLLBACK.
 func (o *observer) ObserveStatement(_ context.Context, e dbfx.StatementEvent) {
-	if strings.HasPrefix(e.SQL, "BEGIN") || e.SQL == "ROLLBACK" {
+	if e.SQL == "ROLLBACK" {
 		return
 	}
 	t := o.of(e.Database)

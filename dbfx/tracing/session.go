@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"context"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -24,18 +25,25 @@ const (
 
 // session is what is the same of all sessions of a name.
 type session struct {
-	name string
-	span trace.SpanStartOption // its attributes
+	name  string
+	start []trace.SpanStartOption
 }
 
 // session describes the sessions of a name.
 func (d *database) session(mode, name string) *session {
+	name = valid(name)
 	attrs := append(d.attrs[:len(d.attrs):len(d.attrs)], sessionMode.String(mode))
 	if name == "" {
-		return &session{"dbfx." + mode, trace.WithAttributes(attrs...)}
+		name = "dbfx." + mode
+	} else {
+		attrs = append(attrs, sessionName.String(name))
 	}
-	return &session{name, trace.WithAttributes(append(attrs, sessionName.String(name))...)}
+	return &session{name, []trace.SpanStartOption{internalSpan, trace.WithAttributes(attrs...)}}
 }
+
+// valid makes a text one that OTLP can carry: an exporter loses the whole batch of
+// spans for one that is not UTF-8.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // spanKey is where the context of a session has its span. The innermost span of a
 // context may be another's.
@@ -83,7 +91,7 @@ func (t *Tracer) StartSession(ctx context.Context, e dbfx.SessionEvent) context.
 		sessions = &d.views
 	}
 	s := sessions.Get(e.Name)
-	ctx, span := t.tracer.Start(ctx, s.name, internalSpan, s.span, trace.WithTimestamp(e.Start))
+	ctx, span := t.tracer.Start(ctx, s.name, s.start...)
 	return context.WithValue(ctx, spanKey{t}, span)
 }
 
@@ -110,8 +118,8 @@ func (t *Tracer) ObserveSession(ctx context.Context, e dbfx.SessionEvent) {
 	if span == nil || !span.IsRecording() {
 		return
 	}
-	attrs := make([]attribute.KeyValue, 0, 6)
-	attrs = append(attrs,
+	p := t.scratch.Get().(*parts)
+	attrs := append(p.attrs[:0],
 		sessionOutcome.String(string(e.Outcome)), sessionAttempts.Int(e.Attempts), sessionWait.Float64(e.Wait.Seconds()),
 		sessionRows.Int64(e.Rows),
 	)
@@ -123,6 +131,8 @@ func (t *Tracer) ObserveSession(ctx context.Context, e dbfx.SessionEvent) {
 		span.SetStatus(codes.Error, e.Class) // the text of an error may hold values
 	}
 	span.SetAttributes(attrs...)
+	p.attrs = attrs
+	t.scratch.Put(p)
 }
 
 // EndSession implements dbfx.SessionTracer: the span ends when Run returns.

@@ -3,7 +3,6 @@ package tracing
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -16,9 +15,8 @@ import (
 
 // statement is what is the same whenever a text runs.
 type statement struct {
-	hidden bool // dbfx's own BEGIN: it rides, or begins what the session's span shows
 	name   string
-	span   trace.SpanStartOption // its attributes
+	attrs  []attribute.KeyValue // of its span
 	metric []attribute.KeyValue
 	set    attribute.Set // of metric
 }
@@ -29,10 +27,7 @@ const mostSummaries = 500
 
 // statement describes a text, once for many times that it runs.
 func (d *database) statement(sql string) *statement {
-	if strings.HasPrefix(sql, "BEGIN") {
-		return &statement{hidden: true}
-	}
-	summary := sqltext.Summary(sql)
+	summary := valid(sqltext.Summary(sql))
 	s := &statement{name: summary, metric: d.attrs}
 	attrs := d.attrs[:len(d.attrs):len(d.attrs)]
 	if summary == "" {
@@ -45,9 +40,9 @@ func (d *database) statement(sql string) *statement {
 	}
 	s.set = attribute.NewSet(s.metric...)
 	if d.queryText {
-		attrs = append(attrs, semconv.DBQueryText(sqltext.Shape(sql)))
+		attrs = append(attrs, semconv.DBQueryText(valid(sqltext.Shape(sql))))
 	}
-	s.span = trace.WithAttributes(attrs...)
+	s.attrs = attrs
 	return s
 }
 
@@ -62,6 +57,9 @@ func (d *database) counts(summary string) bool {
 	return true
 }
 
+// WantBrackets implements dbfx.BracketChooser: their time is in the session's span.
+func (t *Tracer) WantBrackets() bool { return false }
+
 // ObserveStatement implements dbfx.Observer.
 func (t *Tracer) ObserveStatement(ctx context.Context, e dbfx.StatementEvent) {
 	spans := t.recordsIn(ctx)
@@ -69,9 +67,6 @@ func (t *Tracer) ObserveStatement(ctx context.Context, e dbfx.StatementEvent) {
 		return
 	}
 	s := t.of(e.Database).statements.Get(e.SQL)
-	if s.hidden {
-		return
-	}
 	if t.duration != nil {
 		set := s.set
 		if e.Err != nil {
@@ -84,25 +79,34 @@ func (t *Tracer) ObserveStatement(ctx context.Context, e dbfx.StatementEvent) {
 	}
 }
 
-// span makes the span of a statement that has ended.
+// span makes the span of a statement that has ended. All that is known of it goes in
+// at the start: a sampler can ask for it, and the span grows once.
 func (t *Tracer) span(ctx context.Context, s *statement, e dbfx.StatementEvent) {
-	_, span := t.tracer.Start(ctx, s.name, clientSpan, s.span, trace.WithTimestamp(e.Start))
-	if !span.IsRecording() {
-		return
+	p := t.scratch.Get().(*parts)
+	p.attrs = append(p.attrs[:0], s.attrs...)
+	if e.Rows >= 0 {
+		p.attrs = append(p.attrs, returnedRows.Int64(e.Rows))
 	}
-	switch { // a list that does not grow costs no allocation
-	case e.Rows >= 0 && e.Session != "":
-		span.SetAttributes(returnedRows.Int64(e.Rows), sessionName.String(e.Session))
-	case e.Rows >= 0:
-		span.SetAttributes(returnedRows.Int64(e.Rows))
-	case e.Session != "":
-		span.SetAttributes(sessionName.String(e.Session))
+	if e.Session != "" {
+		p.attrs = append(p.attrs, sessionName.String(valid(e.Session)))
 	}
 	if e.Err != nil {
-		span.SetAttributes(failure(e)...)
+		p.attrs = append(p.attrs, failure(e)...)
+	}
+	p.options = append(p.options[:0], clientSpan, trace.WithAttributes(p.attrs...), trace.WithTimestamp(e.Start))
+	_, span := t.tracer.Start(ctx, s.name, p.options...)
+	t.scratch.Put(p)
+	if e.Err != nil {
 		span.SetStatus(codes.Error, e.Class)
 	}
 	span.End(trace.WithTimestamp(e.Start.Add(e.Duration)))
+}
+
+// parts are what a span is made of. A provider copies them: options can be read only
+// into a SpanConfig of its own.
+type parts struct {
+	attrs   []attribute.KeyValue
+	options []trace.SpanStartOption
 }
 
 const returnedRows = attribute.Key("db.response.returned_rows")

@@ -9,10 +9,11 @@
 //
 // A Run or View is one INTERNAL span, named as the option Name says, with its
 // outcome, attempts and wait; its retries and AfterCommit hooks are events of it.
-// Its statements, COMMIT and ROLLBACK are CLIENT spans below it, named by their
-// summary: sqlc's "-- name: X", else the operation and the table. BEGIN has none:
-// on PostgreSQL it rides with the first statement. Arguments are never shown, and
-// texts only with Options.QueryText, without the values that stand in them.
+// Its statements, COMMIT and a Run's ROLLBACK are CLIENT spans below it, named by
+// their summary: sqlc's "-- name: X", else the operation and the table. BEGIN has
+// none, for it rides with the first statement on PostgreSQL, and the ROLLBACK of a
+// View, for which no one waits, has none. Arguments are never shown, and texts only
+// with Options.QueryText, without the values that stand in them.
 //
 // What is not sampled costs next to nothing: below a span of this process that is
 // not recorded, a session and its statements make no spans, whatever the sampler
@@ -54,6 +55,7 @@ type Tracer struct {
 	tracer   trace.Tracer // nil without spans
 	duration *dbconv.ClientOperationDuration
 
+	scratch   sync.Pool // of *parts
 	mu        sync.RWMutex
 	databases map[string]*database // by the name given to Named
 }
@@ -73,6 +75,7 @@ type database struct {
 var (
 	_ dbfx.SessionTracer    = (*Tracer)(nil)
 	_ dbfx.DatabaseObserver = (*Tracer)(nil)
+	_ dbfx.BracketChooser   = (*Tracer)(nil)
 )
 
 // durationBounds are the convention's, and finer ones below: a select on SQLite
@@ -91,7 +94,7 @@ func New(opt Options) (dbfx.Observer, error) {
 	if opt.Tracers == nil && opt.Meters == nil {
 		return nil, nil
 	}
-	t := &Tracer{opt: opt, databases: map[string]*database{}}
+	t := &Tracer{opt: opt, databases: map[string]*database{}, scratch: sync.Pool{New: func() any { return new(parts) }}}
 	if opt.Tracers != nil {
 		t.tracer = opt.Tracers.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -292,7 +293,7 @@ func TestModule_ASessionEndsItsOwnSpan(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range recorder.Ended() {
-		if s.Name() != "outer" && s.Name() != "ROLLBACK" {
+		if s.Name() != "outer" {
 			t.Errorf("%s has ended", s.Name())
 		}
 	}
@@ -330,5 +331,48 @@ func TestNew_ProvidersThatRecordNothingAreNone(t *testing.T) {
 	o, err := tracing.New(tracing.Options{Tracers: nospans.NewTracerProvider(), Meters: nometrics.NewMeterProvider()})
 	if o != nil || err != nil {
 		t.Errorf("got %v, %v", o, err)
+	}
+}
+
+// TestModule_HasNoSpansThatNoOneWaitsFor: of a View there are its own and those of its
+// statements, and what a Run rolled back is there.
+func TestModule_HasNoSpansThatNoOneWaitsFor(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app, recorder := traced(t, fxtest.Use(cfg))
+		if err := app.Sessions.View(t.Context(), selectOne, dbfx.Name("look")); err != nil {
+			t.Fatal(err)
+		}
+		_ = app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			return errors.Join(errBoom, selectOne(ctx, tx))
+		}, dbfx.Name("put"))
+		var names []string
+		for _, s := range recorder.Ended() {
+			names = append(names, s.Name())
+		}
+		if want := []string{"SELECT", "look", "SELECT", "ROLLBACK", "put"}; !slices.Equal(names, want) {
+			t.Errorf("got %q, want %q", names, want)
+		}
+	})
+}
+
+// TestModule_TextsAreUTF8: OTLP has no words for others, and an exporter loses the
+// whole batch for one.
+func TestModule_TextsAreUTF8(t *testing.T) {
+	t.Parallel()
+	app, recorder := traced(t, fx.Supply(tracing.Options{QueryText: true}))
+	_ = app.Sessions.View(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+		_, err := tx.ExecContext(ctx, "-- name: Made\xff :exec\nselect 1 as \"\xfe\"")
+		return err
+	}, dbfx.Name("/orders/\xff"))
+	if n := len(recorder.Ended()); n != 2 {
+		t.Errorf("%d spans", n)
+	}
+	for _, s := range recorder.Ended() {
+		for _, a := range append(s.Attributes(), attribute.String("name", s.Name())) {
+			if !utf8.ValidString(a.Value.String()) {
+				t.Errorf("%s is %q", a.Key, a.Value.String())
+			}
+		}
 	}
 }

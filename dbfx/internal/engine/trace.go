@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"database/sql/driver"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ type Statement struct {
 	Rows     int64 // affected or read; -1 when not known
 	Err      error
 	Hold     *Hold // of the session that it ran in; nil in none
+	Bracket  bool  // it is BEGIN, or the ROLLBACK of a session that only reads
 }
 
 // Trace is told each statement. A nil *Trace, or one without Statement, costs
@@ -25,6 +27,9 @@ type Trace struct {
 	Args      bool // whether Statement.Args are wanted
 	Statement func(ctx context.Context, s Statement)
 	Off       atomic.Bool // no one listens at the moment
+	// Brackets says that someone wants the brackets too. Without, they are not even
+	// timed.
+	Brackets atomic.Bool
 }
 
 // On reports whether anyone listens.
@@ -96,19 +101,31 @@ func (t *Tracer) End(ctx context.Context, sql string, args []driver.NamedValue, 
 	if t.Hold != nil {
 		t.Hold.end(start, rows)
 	}
-	if !t.Trace.On() {
+	if !t.Trace.On() || start.IsZero() { // zero: no one listened when it began
+		return
+	}
+	bracket := t.bracket(sql)
+	if bracket && !t.Trace.Brackets.Load() {
 		return
 	}
 	if !t.Trace.Args {
 		args = nil
 	}
-	t.Trace.Statement(ctx, Statement{SQL: sql, Args: args, Start: start, Duration: time.Since(start), Rows: rows, Err: err, Hold: t.Hold})
+	t.Trace.Statement(ctx, Statement{SQL: sql, Args: args, Start: start, Duration: time.Since(start), Rows: rows, Err: err, Hold: t.Hold, Bracket: bracket})
+}
+
+// bracket reports whether sql is a statement of dbfx's own for which no one waits:
+// BEGIN, which rides or is the session's wait, and ROLLBACK where nothing was written.
+func (t *Tracer) bracket(sql string) bool {
+	return strings.HasPrefix(sql, "BEGIN") || sql == "ROLLBACK" && t.Hold != nil && t.Hold.ReadOnly
 }
 
 // Hold is what a session and the connection that it holds know of each other.
 type Hold struct {
 	// Session is the session's name, "" where it has none.
 	Session string
+	// ReadOnly says that the session only reads.
+	ReadOnly bool
 	// Backend is the process of PostgreSQL that serves the connection, 0 elsewhere.
 	Backend atomic.Uint32
 	// Running counts the statements that have not returned.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"time"
 
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
@@ -53,7 +54,7 @@ func (c *conn) exec(ctx context.Context, p *plan, args []driver.NamedValue, prep
 		c.trace.End(ctx, p.query, args, start, -1, err)
 		return nil, err
 	}
-	start = c.trace.Restart(p.query) // who waited for the lock has not run yet
+	start = c.restart(p, start)
 	watch := call.real.watch(ctx)
 	if call.stmt != nil {
 		result, err = call.run(ctx, call.stmt, args)
@@ -90,7 +91,7 @@ func (c *conn) query(ctx context.Context, p *plan, args []driver.NamedValue, pre
 		return nil, err
 	}
 	call.statement = statement
-	r := &rows{call: call, ctx: ctx, args: args, start: c.trace.Restart(p.query)}
+	r := &rows{call: call, ctx: ctx, args: args, start: c.restart(p, start)}
 	r.watch = call.real.watch(ctx)
 	raw, err := call.open(ctx, args)
 	if err != nil {
@@ -103,6 +104,15 @@ func (c *conn) query(ctx context.Context, p *plan, args []driver.NamedValue, pre
 	r.kinds = kinds(r.rawRows)
 	call.real.results = append(call.real.results, r)
 	return r, nil
+}
+
+// restart returns when the statement began that was let in. In a transaction it had
+// all that it needs; a bare one may have waited for the lock, and has not run yet.
+func (c *conn) restart(p *plan, start time.Time) time.Time {
+	if c.begun {
+		return start
+	}
+	return c.trace.Restart(p.query)
 }
 
 // PrepareContext implements driver.ConnPrepareContext. What it returns is the text:
