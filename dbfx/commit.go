@@ -69,7 +69,9 @@ func (tx *transaction) rollback() {
 	if err == nil || errors.Is(err, sql.ErrConnDone) || tx.link.State().Ended {
 		return
 	}
-	tx.sessions.log.Warn("rollback failed; the connection is discarded", zap.Error(err))
+	if alike, told := tx.sessions.discards.next(time.Now()); told {
+		tx.sessions.log.Warn("rollback failed; the connection is discarded", zap.Error(err), zap.Int("alike", alike))
+	}
 	tx.discard()
 }
 

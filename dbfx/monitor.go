@@ -19,15 +19,15 @@ type monitor struct {
 	wg       sync.WaitGroup
 
 	refused atomic.Pointer[refusal] // of writes; nil while there is none
+	outage  outage
 
 	mu           sync.Mutex
-	downSince    time.Time
-	class        string
 	refusedSince time.Time
 
 	// Of the goroutine alone.
 	awaySince             time.Time // of the replicas
 	fullSince, stuckSince time.Time
+	relievedAt            time.Time
 	lastFull              time.Time
 	seenTimeouts          int64 // at the last look
 	timeouts              int64 // when it became full
@@ -123,7 +123,7 @@ func (m *monitor) lookAtWaits(now time.Time, running []RunningSession) {
 	var waiting int
 	var longest time.Duration
 	for _, r := range running {
-		if r.Waiting {
+		if r.Waiting && !r.trying {
 			waiting++
 			longest = max(longest, r.Wait)
 		}
@@ -143,12 +143,12 @@ func (m *monitor) lookAtWaits(now time.Time, running []RunningSession) {
 			e.Text += "; the longest holder is named here"
 		}
 		d.events.add(e)
-	case !m.fullSince.IsZero() && now.Sub(m.lastFull) >= relievedAfter:
+	case !m.fullSince.IsZero() && now.Sub(m.lastFull) >= m.relief():
 		d.events.add(Event{
 			Kind: EventRelieved, Duration: now.Sub(m.fullSince),
 			Text: fmt.Sprintf("no session waits for long any more; %d timed out", timeouts-m.timeouts),
 		})
-		m.fullSince, m.stuckSince = time.Time{}, time.Time{}
+		m.fullSince, m.stuckSince, m.relievedAt = time.Time{}, time.Time{}, now
 	}
 	if d.sessions.meter.stuck(now, d.sessions.poolTimeout) && m.stuckSince.IsZero() {
 		m.stuckSince = now
@@ -158,6 +158,16 @@ func (m *monitor) lookAtWaits(now time.Time, running []RunningSession) {
 		}
 		d.events.add(e)
 	}
+}
+
+// relief is how long no session must have waited for long before that is over. Where
+// it had been over a short while before, it takes more: load that comes in waves is one
+// state, and two lines.
+func (m *monitor) relief() time.Duration {
+	if !m.relievedAt.IsZero() && m.fullSince.Sub(m.relievedAt) < flapping {
+		return steady
+	}
+	return relievedAfter
 }
 
 // name says which session the event is about.
@@ -220,69 +230,9 @@ func (m *monitor) lookAtReplica(now time.Time) {
 	switch away := s.backAt.Load() != 0; {
 	case away && m.awaySince.IsZero():
 		m.awaySince = now
-		m.database.events.add(Event{Kind: EventStandIn, Text: "the primary stands in for the replicas"})
+		m.database.events.add(Event{Kind: EventStandIn, Text: "the primary stands in for the replicas", Class: *s.awayClass.Load()})
 	case !away && !m.awaySince.IsZero():
 		m.database.events.add(Event{Kind: EventReplicaBack, Text: "Views read from the replicas again", Duration: now.Sub(m.awaySince)})
 		m.awaySince = time.Time{}
 	}
-}
-
-// saw takes over what a check has found. It tells the change, and nothing else. An
-// observer that is told may ask health itself, or hang: the lock is free by then.
-func (m *monitor) saw(r Report) {
-	if e, changed := m.change(r); changed {
-		m.database.events.add(e)
-	}
-	if e, changed := m.changeOfWrites(r); changed {
-		m.database.events.add(e)
-	}
-}
-
-// change returns what is to be told of a report.
-func (m *monitor) change(r Report) (e Event, changed bool) {
-	if r.State == StateStarting || r.State == StateStopping {
-		return e, false
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	down := r.State == StateDown
-	switch {
-	case down && m.downSince.IsZero():
-		m.downSince, m.class = r.Time, r.Class
-		return Event{Time: r.Time, Kind: EventDown, Text: "the database does not answer", Class: r.Class}, true
-	case down:
-		m.class = r.Class
-	case !m.downSince.IsZero():
-		e = Event{Kind: EventUp, Text: "the database answers again", Class: m.class, Duration: time.Since(m.downSince)}
-		m.downSince = time.Time{}
-		return e, true
-	}
-	return e, false
-}
-
-// changeOfWrites returns what is to be told of whether the database takes writes. A
-// check of a database that is down cannot ask.
-func (m *monitor) changeOfWrites(r Report) (e Event, changed bool) {
-	if r.State != StateUp && r.State != StateSaturated {
-		return e, false
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	refused := m.refused.Load()
-	switch {
-	case refused != nil && refused.class != "" && m.refusedSince.IsZero():
-		m.refusedSince = r.Time
-		return Event{Time: r.Time, Kind: EventNoWrites, Text: noWrites, Class: refused.class}, true
-	case refused == nil && !m.refusedSince.IsZero():
-		e = Event{Kind: EventWritesAgain, Text: "the database takes writes again", Duration: time.Since(m.refusedSince)}
-		m.refusedSince = time.Time{}
-		return e, true
-	}
-	return e, false
-}
-
-func (m *monitor) isDown() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return !m.downSince.IsZero()
 }

@@ -57,8 +57,8 @@ func (s *Sessions) alarming(err error) bool {
 	return errors.Is(err, ErrCheckoutTimeout) || errors.Is(err, ErrCommitUnknown) || s.engine.Classify(err).Kind == engine.Lost
 }
 
-// acquire is beginOn, counted.
-// whole is when the session began to wait, also for another pool before.
+// acquire is beginOn, counted: one wait an attempt, with that for a replica which the
+// primary then stood in for. whole is when the attempt began to wait.
 func (w *work) acquire(ctx context.Context, p pool, whole time.Time) (*transaction, error) {
 	start := time.Now()
 	w.live.waiting(start)
@@ -66,7 +66,9 @@ func (w *work) acquire(ctx context.Context, p pool, whole time.Time) (*transacti
 	now := time.Now()
 	wait := now.Sub(start)
 	w.event.Wait += wait
-	w.sessions.meter.checkout(w.readOnly, start, now, err)
+	if err == nil || !p.replica {
+		w.sessions.meter.checkout(w.readOnly, whole, now, err)
+	}
 	if err != nil {
 		w.live.idle(wait)
 		return nil, err

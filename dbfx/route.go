@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
@@ -17,6 +15,8 @@ type lagging struct {
 	replica bool // read is a replica
 	maxLag  time.Duration
 	backAt  atomic.Int64 // when the replicas are tried again, in Unix nanoseconds; 0 while they are in use
+
+	awayClass atomic.Pointer[string] // of what took them out of use last
 }
 
 // replicaPause is how long the primary stands in before the replicas are tried
@@ -47,13 +47,24 @@ func (w *work) begin(ctx context.Context) (*transaction, error) {
 		return tx, nil
 	}
 	if ctx.Err() != nil || s.active.closing.Err() != nil || errors.Is(err, ErrOptions) {
+		s.meter.checkout(true, start, time.Now(), err)
 		return nil, err
 	}
 	if !isFull(err) {
-		s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
-		s.log.Warn("the primary stands in for the replicas", zap.String("reason", err.Error()))
+		s.away(err)
 	}
 	return w.acquire(ctx, s.write, start)
+}
+
+// away takes the replicas out of use for a while. The monitor tells it, once and not
+// for each View that meets it.
+func (s *Sessions) away(err error) {
+	class := ErrorClass(err)
+	if lag := (*lagError)(nil); errors.As(err, &lag) {
+		class = "lag"
+	}
+	s.awayClass.Store(&class)
+	s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
 }
 
 // usable reports whether a View is to try the replicas. When they are out of use

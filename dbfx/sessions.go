@@ -31,6 +31,8 @@ type Sessions struct {
 
 	refused *atomic.Pointer[refusal] // of writes; nil while there is none
 
+	discards limiter // of the connections that could not roll back
+
 	renew func()
 
 	poolTimeout   time.Duration

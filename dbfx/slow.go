@@ -28,7 +28,7 @@ func (l *slow) statement(s engine.Statement) {
 		e.Session = s.Hold.Session
 	}
 	if s.Err != nil {
-		e.Class = "error"
+		e.Class = ErrorClass(s.Err)
 	}
 	l.events.limited(shape, e)
 }

@@ -18,6 +18,9 @@ type Stats struct {
 	// Oldest is the session that has had its connection for the longest time; its
 	// Since is zero where none runs.
 	Oldest RunningSession
+	// LongestWait is that of the session which has waited for the longest time of those
+	// that wait now.
+	LongestWait time.Duration
 
 	Waits    Distribution // of all that waited for a connection, also in vain
 	Uses     Distribution // how long an attempt had its connection
@@ -84,6 +87,7 @@ func (s *Sessions) Stats() Stats {
 		switch {
 		case r.Waiting:
 			stats.Waiting++
+			stats.LongestWait = max(stats.LongestWait, r.Wait)
 		case r.Held > 0:
 			stats.Running++
 			if r.Held > stats.Oldest.Held {
