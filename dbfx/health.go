@@ -45,7 +45,7 @@ type Report struct {
 	Pool     sql.DBStats
 	Err      error         // for logs; the handlers never show it
 	Reason   string        // of the first check that failed; the handlers show it
-	Checks   []CheckReport // what the graph adds to the ping, in its order
+	Checks   []CheckReport // what the graph adds to the ping: the optional ones last, else by name
 }
 
 // Healthy reports whether requests may be sent here.
@@ -69,6 +69,7 @@ type Health struct {
 	mu     sync.Mutex
 	last   Report
 	flight *flight
+	writes *writesFlight
 }
 
 // flight is a check under way.
@@ -85,9 +86,7 @@ const (
 func newHealth(d *Database, db *sql.DB) *Health {
 	h := &Health{db: db, classify: func(err error) string { return d.engine.Classify(err).Class }}
 	h.pressure, h.saw, h.writable, h.refused = d.pressure, d.monitor.saw, d.takesWrites, &d.monitor.refused
-	for _, c := range d.checks {
-		h.checks = append(h.checks, &runningCheck{Check: c})
-	}
+	h.checks = ordered(d.checks)
 	own := db == d.main
 	if own {
 		h.connector = d.engine.Main().Connector
@@ -196,7 +195,7 @@ const againAfter = 100 * time.Millisecond
 // packet, or a connection that a firewall forgot, must not unroute every replica
 // of a service at once. A database that was down stays so until a ping succeeds.
 func (h *Health) again(ctx context.Context, err error) error {
-	if h.connector == nil || h.Last().Status == Fail {
+	if h.connector == nil || h.Last().State == StateDown {
 		return err
 	}
 	timer := time.NewTimer(againAfter)

@@ -1,8 +1,12 @@
 package dbfx
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -14,7 +18,8 @@ import (
 type Check struct {
 	// Database is the name given to Named, "" for the default one.
 	Database string
-	// Name stands in the body of /readyz?verbose.
+	// Name stands in the body of /readyz?verbose, on the page and in the metrics. Of
+	// two checks of one name the second is called "name#2".
 	Name string
 	// Run answers. The checks run at once and share the two seconds of the ping; a
 	// panic is a Fail.
@@ -28,11 +33,12 @@ type Check struct {
 
 // CheckResult is the answer to a Check.
 type CheckResult struct {
-	// Status Fail makes the service not ready.
+	// Status Fail makes the service not ready. A status that is none is a Fail.
 	Status Status
 	// Reason is for people, and stands in the body: no secret, no host.
 	Reason string
-	// Figures are numbers for the page and the metrics.
+	// Figures are numbers for the page and the metrics. They are copied; NaN and the
+	// infinities are left out, which JSON has no words for.
 	Figures map[string]float64
 }
 
@@ -90,23 +96,77 @@ func (c *runningCheck) start(ctx context.Context) <-chan CheckResult {
 	}
 	stop := context.AfterFunc(ctx, func() { answer <- late })
 	go func() {
-		defer cancel()
-		result := c.run(ctx)
-		c.busy.Store(false)
-		answer <- result
-		stop()
+		result := CheckResult{Status: Fail, Reason: fmt.Sprintf("the check %s ended its goroutine", c.Name)} // by runtime.Goexit
+		defer func() {
+			c.busy.Store(false)
+			answer <- result
+			stop()
+			cancel()
+		}()
+		result = c.run(ctx)
 	}()
 	return answer
 }
 
-// run turns a panic into an answer.
+// run asks, and sees to it that the answer is one.
 func (c Check) run(ctx context.Context) (result CheckResult) {
 	defer func() {
 		if p := recover(); p != nil {
 			result = CheckResult{Status: Fail, Reason: fmt.Sprintf("the check %s panicked", c.Name)}
 		}
 	}()
-	return c.Run(ctx)
+	result = c.Run(ctx)
+	if result.Status != Pass && result.Status != Warn && result.Status != Fail {
+		result.Status, result.Reason = Fail, fmt.Sprintf("the check %s answered with no status", c.Name)
+	}
+	result.Figures = finite(result.Figures)
+	return result
+}
+
+// finite copies figures, which the check may go on to change.
+func finite(figures map[string]float64) map[string]float64 {
+	if figures == nil {
+		return nil
+	}
+	own := make(map[string]float64, len(figures))
+	for name, value := range figures {
+		if !math.IsNaN(value) && !math.IsInf(value, 0) {
+			own[strings.ToValidUTF8(name, "\uFFFD")] = value
+		}
+	}
+	return own
+}
+
+// ordered are the checks as they are asked and shown: those that the service cannot do
+// without first, then by their names. Fx gives a group in another order at each start.
+func ordered(checks []Check) []*runningCheck {
+	list := slices.Clone(checks)
+	slices.SortStableFunc(list, func(a, b Check) int {
+		if a.Optional != b.Optional {
+			if b.Optional {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
+	names := map[string]bool{pingKey: true, writesKey: true}
+	own := make([]*runningCheck, 0, len(list))
+	for _, c := range list {
+		c.Name = unlike(names, strings.ToValidUTF8(c.Name, "\uFFFD"))
+		own = append(own, &runningCheck{Check: c})
+	}
+	return own
+}
+
+// unlike returns name, with "#2" or more behind it if taken has it, and takes it.
+func unlike(taken map[string]bool, name string) string {
+	free := name
+	for n := 2; taken[free]; n++ {
+		free = fmt.Sprintf("%s#%d", name, n)
+	}
+	taken[free] = true
+	return free
 }
 
 // checksOf keeps those of one database.

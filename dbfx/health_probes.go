@@ -1,8 +1,10 @@
 package dbfx
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -14,11 +16,13 @@ type Probes struct {
 	health []*Health
 }
 
-// NewProbes makes the Probes of databases.
+// NewProbes makes the Probes of databases. Of two of one name the second is called
+// "name#2", or "#2" where they have none.
 func NewProbes(databases ...*Database) *Probes {
-	p := &Probes{}
-	for _, d := range databases {
-		p.names, p.health = append(p.names, d.name), append(p.health, d.health)
+	p, taken := &Probes{}, map[string]bool{}
+	// Fx gives a group in another order at each start.
+	for _, d := range slices.SortedStableFunc(slices.Values(databases), func(a, b *Database) int { return cmp.Compare(a.name, b.name) }) {
+		p.names, p.health = append(p.names, unlike(taken, d.name)), append(p.health, d.health)
 	}
 	return p
 }

@@ -28,7 +28,7 @@ func (d *Database) pressure() pressure {
 		return starved
 	}
 	for _, r := range d.sessions.running() {
-		if r.Waiting && r.Wait >= d.monitor.patience() {
+		if r.Waiting && !r.trying && r.Wait >= d.monitor.patience() {
 			return waited
 		}
 	}
@@ -92,7 +92,7 @@ func (h *Health) askWrites(ctx context.Context, report *Report) {
 	if r == nil {
 		return
 	}
-	err := h.writable(ctx)
+	err := h.sharedWrites(ctx)
 	if err == nil {
 		next := &refusal{taken: r.taken + 1}
 		if r.class != "" || next.taken >= convinced {
@@ -143,16 +143,47 @@ func (h *Health) CheckWrites(ctx context.Context) Report {
 		return report
 	}
 	start := time.Now()
-	err := h.writable(ctx)
+	err := h.sharedWrites(ctx)
 	report.Duration += time.Since(start)
 	switch {
 	case err == nil:
-	case unknowable(err):
+	case ctx.Err() != nil || unknowable(err):
 		report.Status, report.State = Warn, StateSaturated
 	default:
 		report.Status, report.Class, report.Err, report.Reason = Fail, h.classOfRefusal(err), err, noWrites
 	}
 	return report
+}
+
+// writesFlight is a question under way whether the database takes writes.
+type writesFlight struct {
+	done chan struct{}
+	err  error
+}
+
+// sharedWrites asks whether the database takes writes. Those who ask meanwhile share the
+// answer: each question is a session that writes, and SQLite has one at a time.
+func (h *Health) sharedWrites(ctx context.Context) error {
+	h.mu.Lock()
+	f := h.writes
+	if f == nil {
+		f = &writesFlight{done: make(chan struct{})}
+		h.writes = f
+		go func() { // one client that hangs up must not fail the others
+			f.err = h.writable(context.WithoutCancel(ctx))
+			h.mu.Lock()
+			h.writes = nil
+			h.mu.Unlock()
+			close(f.done)
+		}()
+	}
+	h.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Writes answers 200 when the database takes writes, else 503: for a service that

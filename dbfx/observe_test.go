@@ -1,0 +1,229 @@
+package dbfx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// names are those of reports, with their statuses.
+func names(reports []CheckReport) []string {
+	var list []string
+	for _, r := range reports {
+		list = append(list, r.Name+" "+string(r.Status))
+	}
+	return list
+}
+
+func TestHealth_ChecksStandInAnOrderAndUnderNamesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	pass := func(context.Context) CheckResult { return CheckResult{Status: Pass} }
+	db, err := Open(t.Context(), DefaultConfig().at(t), WithCheck(Check{Name: "zebra", Run: pass}),
+		WithCheck(Check{Name: "cache", Run: pass, Optional: true}), WithCheck(Check{Name: "disk", Run: pass}),
+		WithCheck(Check{Name: "disk", Run: pass}), WithCheck(Check{Name: "a\xff", Run: pass, Optional: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(context.Background()) }()
+	got := names(db.Health().Check(t.Context()).Checks)
+	if want := []string{"disk pass", "disk#2 pass", "zebra pass", "a\uFFFD pass", "cache pass"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// at is c with a file of the test's own.
+func (c Config) at(t *testing.T) Config {
+	c.SQLitePath = t.TempDir() + "/a.db"
+	return c
+}
+
+func TestCheck_AnswersWhateverRunDoes(t *testing.T) {
+	t.Parallel()
+	own := map[string]float64{"depth": 1, "ratio": math.NaN(), "most": math.Inf(1)}
+	tests := map[string]struct {
+		give func(context.Context) CheckResult
+		want Status
+	}{
+		"no status":   {func(context.Context) CheckResult { return CheckResult{Figures: own} }, Fail},
+		"odd status":  {func(context.Context) CheckResult { return CheckResult{Status: "ok"} }, Fail},
+		"goexit":      {func(context.Context) CheckResult { runtime.Goexit(); return CheckResult{} }, Fail},
+		"panic":       {func(context.Context) CheckResult { panic("boom") }, Fail},
+		"good":        {func(context.Context) CheckResult { return CheckResult{Status: Warn, Figures: own} }, Warn},
+		"no function": {nil, Fail},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := ordered([]Check{{Name: "mine", Run: tt.give}})[0]
+			for range 2 { // one that ended its goroutine is asked again
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				result := <-c.start(ctx)
+				if ctx.Err() != nil || result.Status != tt.want || tt.want == Fail && result.Reason == "" {
+					t.Errorf("got %+v", result)
+				}
+				for figure, value := range result.Figures {
+					if figure != "depth" || value != 1 {
+						t.Errorf("got the figure %s %g", figure, value)
+					}
+					result.Figures[figure] = 2 // of a copy
+				}
+				cancel()
+			}
+		})
+	}
+}
+
+func TestProbes_TwoDatabasesOfOneName(t *testing.T) {
+	t.Parallel()
+	broken := Check{Name: "disk", Run: func(context.Context) CheckResult { return CheckResult{Status: Fail, Reason: "full"} }}
+	var list []*Database
+	for _, opts := range [][]OpenOption{{WithCheck(broken)}, nil} {
+		db, err := Open(t.Context(), DefaultConfig().at(t), opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close(context.Background()) }()
+		list = append(list, db)
+	}
+	reports, worst := NewProbes(list...).Check(t.Context())
+	if worst != Fail || len(reports) != 2 || reports[""].Status != Fail || reports["#2"].Status != Pass {
+		t.Errorf("got %s of %+v", worst, reports)
+	}
+}
+
+// TestEvents_ManyNamesAreFewLines: whoever makes up the names of sessions must not
+// flood the log with them.
+func TestEvents_ManyNamesAreFewLines(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zap.DebugLevel)
+	db, err := Open(t.Context(), DefaultConfig().at(t), WithLogger(zap.New(core)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(context.Background()) }()
+	policy := RetryPolicy{MaxAttempts: 2, Base: 1, Retryable: func(error) bool { return true }}
+	for i := range 200 {
+		_ = db.Sessions().Run(t.Context(), func(context.Context, *Session) error { return errors.New("boom") }, Retry(policy), Name(fmt.Sprint("user ", i)))
+	}
+	key := zap.String("event", string(EventRetriesSpent))
+	if n := logs.FilterField(key).Len(); n != mostLines {
+		t.Errorf("%d lines for 200 names, want %d", n, mostLines)
+	}
+	db.events.mu.Lock()
+	db.events.full[EventRetriesSpent].since = time.Now().Add(-quiet)
+	db.events.mu.Unlock()
+	_ = db.Sessions().Run(t.Context(), func(context.Context, *Session) error { return errors.New("boom") }, Retry(policy), Name("last"))
+	lines := logs.FilterField(key).All()
+	if last := lines[len(lines)-1].ContextMap(); last["session"] != "last" || last["alike"] != int64(200-mostLines) {
+		t.Errorf("got %v, want how many were left out", last)
+	}
+}
+
+// clumsy is an observer that panics at everything.
+type clumsy struct{}
+
+func (clumsy) ObserveStatement(context.Context, StatementEvent)           { panic("boom") }
+func (clumsy) ObserveSession(context.Context, SessionEvent)               { panic("boom") }
+func (clumsy) ObserveEvent(context.Context, Event)                        { panic("boom") }
+func (clumsy) StartSession(context.Context, SessionEvent) context.Context { panic("boom") }
+func (clumsy) ObserveStep(context.Context, SessionStep)                   { panic("boom") }
+func (clumsy) EndSession(context.Context)                                 { panic("boom") }
+func (clumsy) ObserveDatabase(DatabaseInfo)                               { panic("boom") }
+
+func TestObserver_OneThatAlwaysPanicsIsOneLine(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zap.DebugLevel)
+	db, err := Open(t.Context(), DefaultConfig().at(t), WithLogger(zap.New(core)), WithObserver(clumsy{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(context.Background()) }()
+	for range 100 {
+		if err := db.Sessions().Run(t.Context(), func(context.Context, *Session) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := logs.FilterMessage("an observer panicked").Len(); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+// TestRunning_AConnectionThatCameAfterTheLookIsHeld: the clock is read before the
+// sessions are looked at.
+func TestRunning_AConnectionThatCameAfterTheLookIsHeld(t *testing.T) {
+	t.Parallel()
+	w := &work{}
+	now := time.Now()
+	w.live.holds.Store(now.Add(time.Millisecond).UnixNano())
+	if r := w.live.look(w, now); r.Held <= 0 {
+		t.Errorf("held for %s: it would count neither as running nor as waiting", r.Held)
+	}
+	w.live.waits.Store(now.Add(time.Millisecond).UnixNano())
+	if r := w.live.look(w, now); r.Wait < 0 {
+		t.Errorf("waits for %s", r.Wait)
+	}
+}
+
+// TestMonitor_AServerThatFlapsIsFewLines: the first outages are told one by one.
+func TestMonitor_AServerThatFlapsIsFewLines(t *testing.T) {
+	t.Parallel()
+	var o outage
+	at := time.Now()
+	var got []Event
+	see := func(after time.Duration, state State) {
+		at = at.Add(after)
+		if e, changed := o.change(Report{Time: at, State: state, Class: "refused"}); changed {
+			got = append(got, e)
+		}
+	}
+	for range 100 {
+		see(time.Second, StateDown)
+		see(time.Second, StateDown)
+		see(time.Second, StateUp)
+		see(time.Second, StateSaturated)
+	}
+	if len(got) != 5 { // down up down up down
+		t.Errorf("%d lines for a hundred outages: %+v", len(got), got)
+	}
+	for range 15 {
+		see(time.Second, StateUp)
+	}
+	last := got[len(got)-1]
+	if len(got) != 6 || last.Kind != EventUp || last.Alike != 97 || last.Duration < 300*time.Second {
+		t.Errorf("when it is steady: got %+v, want an up", last)
+	}
+	see(time.Hour, StateDown)
+	see(3*time.Second, StateUp)
+	if n := len(got); n != 8 || got[7].Kind != EventUp || got[7].Duration != 3*time.Second || got[7].Alike != 0 {
+		t.Errorf("an hour later: got %+v", got[6:])
+	}
+}
+
+// TestMonitor_LoadInWavesIsOneState: sessions that time out in bursts.
+func TestMonitor_LoadInWavesIsOneState(t *testing.T) {
+	t.Parallel()
+	db, m := looked(t)
+	now := time.Now()
+	for range 20 {
+		db.sessions.meter.timeouts.Add(1)
+		for range 4 {
+			now = now.Add(time.Second)
+			m.look(now)
+		}
+	}
+	if full, over := len(db.of(EventSaturated)), len(db.of(EventRelieved)); full != 2 || over != 1 {
+		t.Errorf("twenty bursts: %d begin and %d end", full, over)
+	}
+	m.look(now.Add(steady + time.Second))
+	if over := len(db.of(EventRelieved)); over != 2 {
+		t.Errorf("once they are over: %d end", over)
+	}
+}
