@@ -16,7 +16,9 @@ package metrics
 
 import (
 	"context"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
@@ -134,6 +136,9 @@ func (m *Metrics) ObserveSession(ctx context.Context, e dbfx.SessionEvent) {
 
 // find returns the series of a session.
 func (s *sessions) find(e dbfx.SessionEvent) series {
+	if !utf8.ValidString(e.Name) { // client_golang panics
+		e.Name = strings.ToValidUTF8(e.Name, "\uFFFD")
+	}
 	k := key{e.Name, e.ReadOnly, e.Outcome}
 	s.mu.RLock()
 	found, ok := s.series[k]
