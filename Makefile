@@ -47,6 +47,11 @@ cluster: ## Break a Patroni cluster under load and judge the data; wants patroni
 browser: ## Open the status page in a real browser; wants chromium
 	cd dbfx/status/browsertest && go test -timeout 15m ./...
 
+.PHONY: alerts
+alerts: ## Test the alert rules, and lint a scrape of the example; wants promtool (Debian: prometheus)
+	cd example/prometheus && promtool check rules alerts.yml && promtool test rules alerts_test.yml
+	go test -tags promtool -run TestMetrics_PassPromtool -count=1 ./example/app
+
 .PHONY: check
 check: verify test ## All that CI checks: format, vet, lint, build, tests with examples
 
