@@ -3,16 +3,18 @@ package status
 import (
 	"fmt"
 	"html/template"
-	"strconv"
+	"math"
 	"strings"
 	"time"
 )
 
-// The size of a chart in its own units: CSS stretches it to the width there is.
+// The size of a chart in its own units, which CSS stretches to what room there is: a
+// unit to the right for each point of the history, and steps finer than a pixel
+// upwards. Whole numbers are short, and an open page is sent the charts every second:
+// paths of them are a fifth of polygons with a decimal.
 const (
-	chartWidth  = 900.0
-	chartHeight = 100.0
-	chartSpan   = 15 * time.Minute
+	chartWidth  = points
+	chartHeight = 200
 )
 
 // layer is one area of a chart. Those of one chart stand on each other.
@@ -24,67 +26,102 @@ type layer struct {
 // draw returns a chart of the last 15 minutes, with spans in which the database
 // was down behind it. It is made of numbers and of names of classes, so that no
 // text of a user comes into it. most is the value at its top.
+//
+// Its right end is that of the point under way, so that it moves when a point ends and
+// not with every second.
 func draw(now time.Time, history []Point, most float64, limit func(Point) float64, layers ...layer) template.HTML {
 	var b strings.Builder
-	x := func(t time.Time) float64 {
-		return max(0, min(chartWidth, chartWidth*(1-now.Sub(t).Seconds()/chartSpan.Seconds())))
+	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %d %d" preserveAspectRatio="none" aria-hidden="true" focusable="false">`, chartWidth, chartHeight)
+	for at := 1; at < 4; at++ {
+		fmt.Fprintf(&b, `<path class="grid" d="M0 %dH%d"/>`, at*chartHeight/4, chartWidth)
 	}
-	y := func(v float64) float64 { return chartHeight * (1 - min(v/most, 1)) }
-	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %g %g" preserveAspectRatio="none" aria-hidden="true" focusable="false">`, chartWidth, chartHeight)
-	for _, at := range []float64{0.25, 0.5, 0.75} {
-		fmt.Fprintf(&b, `<line class="grid" x1="0" x2="%g" y1="%g" y2="%g"/>`, chartWidth, at*chartHeight, at*chartHeight)
-	}
-	for _, p := range history {
-		if p.Down {
-			fmt.Fprintf(&b, `<rect class="down" x="%s" y="0" width="%s" height="%g"/>`,
-				number(x(p.Time)), number(chartWidth*pointLength.Seconds()/chartSpan.Seconds()+0.5), chartHeight)
+	c := curve{end: now.Truncate(pointLength).Add(pointLength), most: most, history: history}
+	trace := func(class, steps string) {
+		if steps != "" {
+			fmt.Fprintf(&b, `<path class="%s" d="%s"/>`, class, steps)
 		}
 	}
-	base := make([]float64, len(history))
-	for _, l := range layers {
-		b.WriteString(area(history, base, l, x, y))
+	trace("down", c.area(func(p Point) float64 {
+		if p.Down {
+			return most
+		}
+		return 0
+	}))
+	// The highest sum is drawn first, and the lower ones over it.
+	for n := len(layers); n > 0; n-- {
+		trace(layers[n-1].class, c.area(func(p Point) (sum float64) {
+			for _, l := range layers[:n] {
+				sum += l.of(p)
+			}
+			return sum
+		}))
 	}
 	if limit != nil {
-		b.WriteString(limitLine(history, limit, x, y))
+		trace("limit", c.line(limit))
 	}
 	b.WriteString("</svg>")
 	return template.HTML(b.String()) //nolint:gosec // numbers and constants alone
 }
 
-// area draws a layer in steps on top of base, and adds it to base.
-func area(history []Point, base []float64, l layer, x func(time.Time) float64, y func(float64) float64) string {
-	if len(history) == 0 {
-		return ""
-	}
-	var up, down []string
-	for i, p := range history {
-		left, right := number(x(p.Time)), number(x(p.Time.Add(pointLength)))
-		bottom := number(y(base[i]))
-		base[i] += l.of(p)
-		top := number(y(base[i]))
-		up = append(up, left+","+top, right+","+top)
-		down = append(down, left+","+bottom, right+","+bottom)
-	}
-	for i, j := 0, len(down)-1; i < j; i, j = i+1, j-1 {
-		down[i], down[j] = down[j], down[i]
-	}
-	return `<polygon class="` + l.class + `" points="` + strings.Join(append(up, down...), " ") + `"/>`
+// curve places the points of a history on a chart.
+type curve struct {
+	end     time.Time // at its right end
+	most    float64   // at its top
+	history []Point
 }
 
-func limitLine(history []Point, limit func(Point) float64, x func(time.Time) float64, y func(float64) float64) string {
-	var line []string
-	for _, p := range history {
-		if v := limit(p); v > 0 {
-			line = append(line, number(x(p.Time))+","+number(y(v)), number(x(p.Time.Add(pointLength)))+","+number(y(v)))
+// steps are how far below the top a value stands in each unit of the width.
+func (c curve) steps(of func(Point) float64) (list [chartWidth]int) {
+	for i := range list {
+		list[i] = chartHeight
+	}
+	for _, p := range c.history {
+		x := chartWidth - int(c.end.Sub(p.Time)/pointLength)
+		if x >= 0 && x < chartWidth {
+			list[x] = int(math.Round(chartHeight * (1 - min(of(p)/c.most, 1))))
 		}
 	}
-	if len(line) == 0 {
-		return ""
-	}
-	return `<polyline class="limit" points="` + strings.Join(line, " ") + `"/>`
+	return list
 }
 
-func number(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }
+// area is what lies below a value.
+func (c curve) area(of func(Point) float64) string {
+	var b strings.Builder
+	at := chartHeight
+	for x, y := range c.steps(of) {
+		if y != at {
+			fmt.Fprintf(&b, "H%dV%d", x, y)
+			at = y
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("M0 %d%sH%dV%d", chartHeight, b.String(), chartWidth, chartHeight)
+}
+
+// line is a value that is not drawn where it is 0.
+func (c curve) line(of func(Point) float64) string {
+	var b strings.Builder
+	at := chartHeight
+	for x, y := range c.steps(of) {
+		switch {
+		case y == at:
+			continue
+		case at == chartHeight:
+			fmt.Fprintf(&b, "M%d %d", x, y)
+		case y == chartHeight:
+			fmt.Fprintf(&b, "H%d", x)
+		default:
+			fmt.Fprintf(&b, "H%dV%d", x, y)
+		}
+		at = y
+	}
+	if at != chartHeight {
+		fmt.Fprintf(&b, "H%d", chartWidth)
+	}
+	return b.String()
+}
 
 // nice rounds up to 1, 2 or 5 times a power of ten, so that the top of a chart is
 // a number to read.

@@ -38,7 +38,7 @@ type history struct {
 
 // sample adds what is now. The counts of a point are what came since the last
 // sample.
-func (h *history) sample(now time.Time, s dbfx.Stats, longest time.Duration, down bool) {
+func (h *history) sample(now time.Time, s dbfx.Stats, down bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	start := now.Truncate(pointLength)
@@ -50,7 +50,7 @@ func (h *history) sample(now time.Time, s dbfx.Stats, longest time.Duration, dow
 	}
 	p := &h.points[len(h.points)-1]
 	p.Running, p.Waiting = max(p.Running, s.Running), max(p.Waiting, s.Waiting)
-	p.Limit, p.Down, p.Wait = limitOf(s), p.Down || down, max(p.Wait, longest.Seconds())
+	p.Limit, p.Down, p.Wait = limitOf(s), p.Down || down, max(p.Wait, s.LongestWait.Seconds())
 	if h.first {
 		p.Committed += s.Committed - h.before.Committed
 		p.Read += s.Read - h.before.Read
@@ -58,7 +58,7 @@ func (h *history) sample(now time.Time, s dbfx.Stats, longest time.Duration, dow
 		p.Unknown += s.Unknown - h.before.Unknown
 		p.Timeouts += s.Timeouts - h.before.Timeouts
 	}
-	h.before, h.first, h.wait = s, true, longest
+	h.before, h.first, h.wait = s, true, s.LongestWait
 }
 
 // waited reports whether a session has waited for half a second.

@@ -121,6 +121,15 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	tick := time.NewTicker(tickLength)
 	defer tick.Stop()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() { // a write to a client that reads nothing must not hold up the shutdown
+		select {
+		case <-p.closed:
+			_ = out.SetWriteDeadline(time.Now())
+		case <-ended:
+		}
+	}()
 	for had := int64(0); ; {
 		p.looked.Store(time.Now().UnixNano())
 		f, err := p.frame()
@@ -134,6 +143,9 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request) {
 			}
 			had = f.number
 			_ = out.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a client that reads nothing; not every writer can
+			if p.isClosed() {                                          // later than here the deadline above is the last one
+				return
+			}
 			if _, err := w.Write(event); err != nil {
 				return
 			}
@@ -151,5 +163,14 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+func (p *Page) isClosed() bool {
+	select {
+	case <-p.closed:
+		return true
+	default:
+		return false
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -124,4 +125,39 @@ func TestFrame_HasForEveryStreamWhatItLacks(t *testing.T) {
 			t.Errorf("a stream that has frame %d: %s is sent: %v, want %v", tt.had, tt.id, got, tt.want)
 		}
 	}
+}
+
+// stalled is a client that reads nothing: a write blocks until its deadline.
+type stalled struct {
+	*httptest.ResponseRecorder
+	writing, due chan struct{}
+}
+
+func (s *stalled) Write([]byte) (int, error) {
+	close(s.writing)
+	<-s.due
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (s *stalled) SetWriteDeadline(at time.Time) error {
+	if !at.After(time.Now()) {
+		close(s.due)
+	}
+	return nil
+}
+
+// TestStream_AClientThatReadsNothingDoesNotHoldUpTheShutdown: http.Server.Shutdown waits
+// for the stream.
+func TestStream_AClientThatReadsNothingDoesNotHoldUpTheShutdown(t *testing.T) {
+	t.Parallel()
+	page := New(Options{})
+	w := &stalled{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
+	returned := make(chan struct{})
+	go func() {
+		defer close(returned)
+		page.ServeHTTP(w, httptest.NewRequest("GET", "/?events", nil))
+	}()
+	<-w.writing
+	page.Close()
+	<-returned
 }

@@ -26,7 +26,7 @@ var sections = []string{"state", "tiles", "charts", "now", "names", "statements"
 func newView() *view {
 	t := template.New("page.html").Funcs(template.FuncMap{
 		"seconds": seconds, "bytes": size, "count": count, "clock": clock, "ago": ago, "label": label, "stamp": stamp, "words": words,
-		"stateClass": stateClass, "eventClass": eventClass, "charts": charts, "section": func(d Database, name string) string { return d.Name + "." + name },
+		"stateClass": stateClass, "eventClass": eventClass, "charts": charts, "figure": figure, "section": func(d Database, name string) string { return d.Name + "." + name },
 	})
 	return &view{template.Must(t.ParseFS(files, "web/*.html"))}
 }
@@ -85,6 +85,14 @@ func size(n int64) string {
 		return digits(float64(n)/k/k) + " MiB"
 	}
 	return digits(float64(n)/k/k/k) + " GiB"
+}
+
+// figure shows a number of a check: a version as it is, a ratio with three digits.
+func figure(v float64) string {
+	if v == math.Trunc(v) || math.Abs(v) >= 1000 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
 // count groups the digits of a number by thin spaces.

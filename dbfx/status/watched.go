@@ -21,6 +21,7 @@ type watched struct {
 	last    dbfx.State
 	since   time.Time
 	asking  bool
+	asked   time.Time               // when that was answered:
 	blocked map[uint32]dbfx.Blocked // by the process that waits
 	trouble string                  // why it is not known
 }
@@ -31,14 +32,7 @@ const askTimeout = time.Second
 
 // sample adds a second to the history.
 func (w *watched) sample(now time.Time) {
-	var longest time.Duration
-	for _, r := range w.database.Sessions().Running() {
-		if r.Waiting {
-			longest = max(longest, r.Wait)
-		}
-	}
-	down := w.database.Health().Last().State == dbfx.StateDown
-	w.history.sample(now, w.database.Sessions().Stats(), longest, down)
+	w.history.sample(now, w.database.Sessions().Stats(), w.database.Health().Last().State == dbfx.StateDown)
 }
 
 // ask asks the database how it is and who waits for whom, one at a time, until
@@ -75,16 +69,22 @@ func (w *watched) ask(closed <-chan struct{}) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.asking, w.blocked, w.trouble = false, blocked, trouble
+	w.asking, w.asked, w.blocked, w.trouble = false, time.Now(), blocked, trouble
 }
+
+// answerLife is how long an answer of ask is shown. Nothing is asked while no one
+// looks, and the next one who does must not see who waited then.
+const answerLife = 6 * time.Second
 
 // running are the oldest sessions that run now, each with whom it waits for, and how
 // many more there are.
 func (w *watched) running() (list []Session, more int, trouble string) {
 	running := w.database.Sessions().Running()
 	w.mu.Lock()
-	blocked := w.blocked
-	trouble = w.trouble
+	var blocked map[uint32]dbfx.Blocked
+	if time.Since(w.asked) < answerLife {
+		blocked, trouble = w.blocked, w.trouble
+	}
 	w.mu.Unlock()
 	names := map[uint32]int{} // by backend
 	list = make([]Session, 0, len(running))
@@ -157,7 +157,7 @@ func (w *watched) writeQueue(list []Session, running []dbfx.RunningSession) {
 	}
 	holder := -1
 	for i, s := range list {
-		if !s.Waiting && s.Mode == "run" {
+		if s.Held > 0 && !s.Waiting && s.Mode == "run" { // one without a connection is in its hooks, or between two attempts
 			holder = i
 			break
 		}
