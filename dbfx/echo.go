@@ -1,7 +1,9 @@
 package dbfx
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -36,9 +38,25 @@ func (e *echo) statement(s StatementEvent) {
 		fields = append(fields, zap.Strings("params", show(s.Args)))
 	}
 	if s.Err != nil {
-		fields = append(fields, zap.String("error", s.Err.Error()))
+		fields = append(fields, zap.String("error", e.text(s.Err)))
 	}
 	e.log.Info("sql", fields...)
+}
+
+// text is that of an error, unless it may quote an argument that is not to be logged:
+// PostgreSQL's data exceptions do, and pgx where it cannot send one.
+func (e *echo) text(err error) string {
+	var state interface{ SQLState() string }
+	switch text := err.Error(); {
+	case e.params:
+		return text
+	case errors.As(err, &state) && strings.HasPrefix(state.SQLState(), "22"):
+		return "SQLSTATE " + state.SQLState() + "; its text may quote an argument, SQL_ECHO_PARAMS shows it"
+	case strings.Contains(text, "failed to encode args["):
+		return "an argument could not be encoded; SQL_ECHO_PARAMS shows the text"
+	default:
+		return text
+	}
 }
 
 // showMost is how much of one argument is shown, as in SQLAlchemy.

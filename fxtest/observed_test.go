@@ -259,3 +259,35 @@ func TestEvents_ManyConnectionsThatCannotRollBackAreOneLine(t *testing.T) {
 		t.Errorf("%d lines: %v", n, logs.FilterLevelExact(zap.WarnLevel).All())
 	}
 }
+
+// TestEcho_AnErrorQuotesNoArgument: PostgreSQL and pgx put what they cannot take into
+// the texts of their errors.
+func TestEcho_AnErrorQuotesNoArgument(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		for _, params := range []bool{false, true} {
+			cfg.SQLEcho, cfg.SQLEchoParams = true, params
+			supply, logs := logger()
+			app := fxtest.New(t, fxtest.Use(cfg), supply)
+			if _, err := app.DB.ExecContext(t.Context(), "create table if not exists kv (k text primary key, v integer)"); err != nil {
+				t.Fatal(err)
+			}
+			for _, query := range []string{"insert into kv values ('a', $1)", "select cast(cast($1 as text) as integer)", "select * from missing where k = $1"} {
+				_, _ = app.DB.ExecContext(t.Context(), query, "hunter2")
+			}
+			quoted, explained := 0, 0
+			for _, line := range logs.FilterMessage("sql").All() {
+				text, _ := line.ContextMap()["error"].(string)
+				if strings.Contains(text, "hunter2") {
+					quoted++
+				}
+				if strings.Contains(text, "missing") {
+					explained++
+				}
+			}
+			if !params && quoted > 0 || explained != 1 || params && cfg.Dialect() == dbfx.Postgres && quoted != 2 {
+				t.Errorf("params %t: %d errors quote the argument, %d name the table that is missing", params, quoted, explained)
+			}
+		}
+	})
+}
