@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/sergas/dbkit/dbfx/internal/engine"
 )
 
@@ -63,6 +65,7 @@ func (s *Sessions) away(err error) {
 	if lag := (*lagError)(nil); errors.As(err, &lag) {
 		class = "lag"
 	}
+	s.log.Debug("the replicas are out of use for a moment", zap.String("class", class))
 	s.awayClass.Store(&class)
 	s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
 }
