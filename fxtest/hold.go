@@ -68,7 +68,12 @@ func holdPostgres(ctx context.Context, cfg dbfx.Config) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := func() error { return conn.Close(context.Background()) }
+	end := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_, _ = conn.Exec(ctx, "rollback") // the locks are free when it returns; Close does not wait for that
+		return conn.Close(ctx)
+	}
 	err = func() error {
 		rows, err := conn.Query(ctx, "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = any (current_schemas(false)) order by 1")
 		if err != nil {

@@ -27,6 +27,7 @@ type Link struct {
 
 	mu       sync.Mutex
 	listener net.Listener // nil while the line is down
+	ended    bool         // with the test
 	wires    map[*wire]bool
 	frozen   chan struct{} // closed by Heal; nil while data flows
 	delay    time.Duration
@@ -143,7 +144,7 @@ func (l *Link) Heal() {
 	defer l.mu.Unlock()
 	l.delay, l.moment = 0, 0
 	l.thaw()
-	if l.listener == nil {
+	if l.listener == nil && !l.ended {
 		if err := l.open(); err != nil {
 			l.tb.Errorf("fxtest: the line cannot come up again: %v", err)
 		}
@@ -158,6 +159,9 @@ func (l *Link) thaw() {
 }
 
 func (l *Link) end() {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
 	l.Down()
 	l.mu.Lock()
 	l.thaw()

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/fxtest"
 )
@@ -84,6 +86,59 @@ func TestLink_CutsTheTransactionThatItIsToldTo(t *testing.T) {
 		if !errors.Is(err, dbfx.ErrCommitUnknown) || link.Cuts() != round+1 || rows() != round+1 {
 			t.Errorf("got %v, %d cuts, %d rows", err, link.Cuts(), rows())
 		}
+	}
+}
+
+// TestLink_TellsCommitFromWhatLooksLikeIt has texts with COMMIT or END in them, and
+// a savepoint that is rolled back before the COMMIT that is to be cut.
+func TestLink_TellsCommitFromWhatLooksLikeIt(t *testing.T) {
+	t.Parallel()
+	app, link, rows := throughLink(t)
+	for round, text := range []string{
+		"do $$ begin insert into orders values (1); end $$",
+		"insert into orders select 1 where 'x; commit; y' <> ''",
+		"insert into orders values (1) -- ; end",
+	} {
+		link.CutAtCommit(fxtest.AfterCommit, "INTO orders")
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			if _, err := tx.ExecContext(ctx, text); err != nil {
+				return err
+			}
+			_ = app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+				_, err := tx.ExecContext(ctx, "select 1 / 0")
+				return err
+			})
+			if n := link.Cuts(); n != round {
+				t.Errorf("%s: %d cuts before COMMIT, want %d", text, n, round)
+			}
+			return nil
+		})
+		if !errors.Is(err, dbfx.ErrCommitUnknown) || link.Cuts() != round+1 || rows() != round+1 {
+			t.Errorf("%s: got %v, %d cuts, %d rows", text, err, link.Cuts(), rows())
+		}
+	}
+}
+
+// TestLink_StaysDownAfterItsTest heals the line in a cleanup that runs too late;
+// goleak would see that it listens.
+func TestLink_StaysDownAfterItsTest(t *testing.T) {
+	t.Parallel()
+	var cfg dbfx.Config
+	var link *fxtest.Link
+	t.Run("test", func(t *testing.T) {
+		t.Cleanup(func() { link.Heal() })
+		cfg, link = fxtest.Proxy(t, fxtest.Postgres(t))
+	})
+	if link == nil {
+		t.Skip("no PostgreSQL")
+	}
+	for _, act := range []func(){link.Freeze, link.Cut, link.Down, link.Heal, func() { link.Delay(time.Hour) }} {
+		act()
+	}
+	link.CutAtCommit(fxtest.AfterCommit)
+	if conn, err := pgx.Connect(t.Context(), cfg.URL()); err == nil {
+		t.Error("the line is up")
+		_ = conn.Close(t.Context())
 	}
 }
 
@@ -167,4 +222,24 @@ func TestHold_WritersWaitAndReadersDoNot(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestHold_LocksAreFreeWhenReleaseReturns asks for the lock without waiting for it.
+func TestHold_LocksAreFreeWhenReleaseReturns(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	app := fxtest.New(t, fxtest.Use(cfg))
+	if _, err := app.DB.ExecContext(t.Context(), "create table orders (id integer)"); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		fxtest.Hold(t, cfg)()
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			_, err := tx.ExecContext(ctx, "lock table orders in exclusive mode nowait")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }

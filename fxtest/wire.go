@@ -7,8 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -154,7 +152,8 @@ func (w *wire) note(message []byte) bool {
 	asked := w.asked.Load()
 	text := w.text(message)
 	w.ran += text + "\n"
-	if isEnd(text, "COMMIT", "END") {
+	commits, ends := endsIn(text)
+	if commits {
 		switch w.link.trap(w.ran) {
 		case BeforeCommit:
 			return false
@@ -162,7 +161,7 @@ func (w *wire) note(message []byte) bool {
 			w.secret.Store(asked + 1)
 		}
 	}
-	if isEnd(text, "COMMIT", "END", "ROLLBACK", "ABORT") {
+	if ends {
 		w.ran = ""
 	}
 	if ready {
@@ -185,17 +184,6 @@ func (w *wire) text(message []byte) string {
 		return w.prepared[string(second)]
 	}
 	return ""
-}
-
-// isEnd reports whether one of the statements in text begins with one of words.
-func isEnd(text string, words ...string) bool {
-	for statement := range strings.SplitSeq(text, ";") {
-		first, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(statement)), " ")
-		if slices.Contains(words, first) {
-			return true
-		}
-	}
-	return false
 }
 
 // answer passes the server's messages on, until the answer that is to be lost is
