@@ -1,7 +1,6 @@
 package fxtest
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"path/filepath"
@@ -74,9 +73,10 @@ func start(tb testing.TB, opts []fx.Option) *App {
 	if name := app.watch.unnamed(used); name != "" {
 		tb.Fatalf("fxtest: the database %q would be the environment's: add fxtest.UseNamed(%q, cfg)", name, name)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := app.App.Start(ctx); err != nil {
+	if name := app.watch.unknown(used); name != "" {
+		tb.Fatalf("fxtest: UseNamed(%q): the application has no database of that name", name)
+	}
+	if err := app.watch.start(app.App); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
@@ -101,8 +101,8 @@ func explain(err error) error {
 	return err
 }
 
-// SQLite returns the settings of a new file in the test's temporary directory.
-// They do not depend on the environment.
+// SQLite returns the settings of a new file in a directory of its own, which goes
+// with the test. They do not depend on the environment.
 func SQLite(tb testing.TB) dbfx.Config {
 	tb.Helper()
 	cfg := dbfx.DefaultConfig()

@@ -18,8 +18,8 @@
 //     COMMIT, take down, freeze and slow down;
 //   - [Hold] locks writers out, as another program would.
 //
-// SQLite is a file in the test's temporary directory. PostgreSQL is an empty
-// database on a server that is found in this order:
+// SQLite is a file that goes with the test, and with the process where that is
+// killed. PostgreSQL is an empty database on a server that is found in this order:
 //
 //  1. DBFX_TEST_POSTGRES_URL names one whose user may create databases; what a
 //     killed run has left there goes with the next run;

@@ -137,66 +137,6 @@ func TestPostgres_ExternalServer(t *testing.T) {
 	}
 }
 
-func TestPostgres_FailedTestKeepsItsDatabaseUntilTheNextRun(t *testing.T) {
-	if childPart() {
-		app := fxtest.New(t, fxtest.Use(fxtest.Postgres(t)))
-		if _, err := app.DB.ExecContext(t.Context(), "create table evidence (x integer)"); err != nil {
-			t.Fatal(err)
-		}
-		if os.Getenv("FXTEST_END") == "fail" {
-			t.Error("it fails")
-		}
-		return
-	}
-	t.Parallel()
-	fxtest.Postmaster(t)
-	cfg := fxtest.NewServer(t).Database(t)
-	admin, err := pgx.Connect(t.Context(), cfg.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = admin.Close(t.Context()) }()
-	for end, want := range map[string]int{"fail": 1, "pass": 0} {
-		if end == "pass" {
-			_, _ = child(t, "FXTEST_END=fail", "DBFX_TEST_POSTGRES_URL="+cfg.URL()).CombinedOutput() // which leaves one
-		}
-		out, _ := child(t, "FXTEST_END="+end, "DBFX_TEST_POSTGRES_URL="+cfg.URL()).CombinedOutput()
-		var got int
-		if err := admin.QueryRow(t.Context(), `select count(*) from pg_database where datname like 'dbfx\_t\_%' and datname <> current_database()`).Scan(&got); err != nil {
-			t.Fatal(err)
-		}
-		if got != want || strings.Contains(string(out), "kept until the next run: psql") != (want == 1) || strings.Contains(string(out), cfg.Password.Reveal()) {
-			t.Errorf("%s: %d databases are left\n%s", end, got, out)
-		}
-	}
-}
-
-func TestPostgres_KeepsThePrivateServerOfAFailedTest(t *testing.T) {
-	if childPart() {
-		fxtest.Postgres(t)
-		pid, dir := fxtest.Postmaster(t)
-		fmt.Printf("\nserver %d %s\n", pid, dir)
-		t.Error("it fails")
-		return
-	}
-	t.Parallel()
-	fxtest.Postmaster(t)
-	out, _ := child(t, "DBFX_TEST_KEEP=1").CombinedOutput()
-	_, text, _ := strings.Cut(string(out), "\nserver ")
-	var pid int
-	var dir string
-	if _, err := fmt.Sscan(text, &pid, &dir); err != nil {
-		t.Fatalf("%v in\n%s", err, out)
-	}
-	defer func() {
-		_ = syscall.Kill(pid, syscall.SIGQUIT)
-		_ = os.RemoveAll(dir)
-	}()
-	if err := syscall.Kill(pid, 0); err != nil || !strings.Contains(string(out), "is kept: psql") {
-		t.Errorf("the server is gone: %v\n%s", err, out)
-	}
-}
-
 func TestPostgres_ManyTestsAtOnceAreIsolated(t *testing.T) {
 	t.Parallel()
 	for i := range 30 {

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sergas/dbkit/dbfx"
@@ -16,25 +18,58 @@ const keepVariable = "DBFX_TEST_KEEP"
 
 func keeps() bool { return os.Getenv(keepVariable) == "1" }
 
+// own is this process's folder for SQLite files. Its watchdog removes it when the
+// process is gone, in whatever way.
+var own struct {
+	sync.Once
+	dir  string    // "" where there can be no watchdog
+	life io.Writer // a line to it lets the folder stay
+}
+
+func ownDir() string {
+	own.Do(func() {
+		dir, err := os.MkdirTemp("", "dbfx-sqlite-")
+		if err != nil {
+			return
+		}
+		life, err := startWatchdog(dir)
+		if err != nil {
+			_ = os.RemoveAll(dir)
+			return
+		}
+		own.dir, own.life = dir, life
+	})
+	return own.dir
+}
+
 // sqliteDir returns a directory that goes with the test, but stays when the test
 // failed and the developer wants to look.
 func sqliteDir(tb testing.TB) string {
 	tb.Helper()
-	if !keeps() {
+	if ownDir() == "" {
 		return tb.TempDir()
 	}
-	dir, err := os.MkdirTemp("", "dbfx-sqlite-")
+	dir, err := os.MkdirTemp(own.dir, "")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if tb.Failed() {
-			tb.Logf("fxtest: the database is kept: sqlite3 %s/test.db", dir)
+		switch {
+		case tb.Failed() && keeps():
+			_, _ = io.WriteString(own.life, "keep\n")
+			tb.Logf("fxtest: the database is kept: sqlite3 %s", quoted(filepath.Join(dir, "test.db")))
 			return
+		case tb.Failed():
+			tb.Logf("fxtest: the SQLite file goes with its test; run again with %s=1 to look into it", keepVariable)
 		}
-		_ = os.RemoveAll(dir)
+		_ = os.RemoveAll(dir) // what a leaked connection makes anew goes with the process
 	})
 	return dir
+}
+
+// quoted is a word of a shell's command line.
+func quoted(word string) string {
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // kept reports whether the database of a failed test stays, and says how to open
@@ -45,11 +80,12 @@ func (s *server) kept(tb testing.TB, name string) bool {
 	case !tb.Failed() || tb.Skipped():
 		return false
 	case s.shared:
-		tb.Logf("fxtest: the database is kept until the next run: psql %q", address(s.config(name)))
+		tb.Logf("fxtest: the database is kept until the next run: psql %s", quoted(address(s.config(name))))
 		return true
 	case keeps():
 		_, _ = io.WriteString(s.life, "keep\n") // the watchdog goes, the server stays
-		tb.Logf("fxtest: the database is kept: psql %q; end its server with: kill -INT %d && rm -r %s", s.config(name).URL(), s.postmaster(), s.dir())
+		tb.Logf("fxtest: the database is kept: psql %s\n\tend its server with: kill -INT %d; while [ -e %[3]s/data/postmaster.pid ]; do sleep 0.1; done; rm -r %[3]s",
+			quoted(s.config(name).URL()), s.postmaster(), quoted(s.dir()))
 		return true
 	}
 	tb.Logf("fxtest: the database goes with its private server; run again with %s=1 to look into it", keepVariable)

@@ -2,10 +2,13 @@ package fxtest_test
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"go.uber.org/fx"
 
@@ -47,7 +50,10 @@ func TestStart_SaysWhatIsWrong(t *testing.T) {
 	}{
 		"NamedWithoutSettings": {func(t *testing.T) { fxtest.Start(t, service) }, `add fxtest.UseNamed("audit", cfg)`},
 		"ModuleTwice":          {func(t *testing.T) { fxtest.New(t, dbfx.Module) }, "wants fxtest.Start, not New"},
-		"NoModule":             {func(t *testing.T) { fxtest.Start(t) }, "wants fxtest.New, not Start"},
+		"NameOfNoDatabase": {func(t *testing.T) {
+			fxtest.Start(t, service, fxtest.UseNamed("audit", fxtest.SQLite(t)), fxtest.UseNamed("audti", fxtest.SQLite(t)))
+		}, `UseNamed("audti"): the application has no database of that name`},
+		"NoModule": {func(t *testing.T) { fxtest.Start(t) }, "wants fxtest.New, not Start"},
 	}
 	if childPart() {
 		mistakes[os.Getenv("FXTEST_END")].do(t)
@@ -103,6 +109,14 @@ func TestNew_LeakFailsTheTestAndSaysWhere(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		"RowsInAStartThatFails": func(t *testing.T, app *fxtest.App) {
+			fxtest.New(t, fxtest.Use(app.Config), fx.Invoke(func(lc fx.Lifecycle, db *sql.DB) {
+				lc.Append(fx.StartHook(func(context.Context) error {
+					_, _ = db.QueryContext(context.Background(), "select 1 union select 2") //nolint
+					return errors.New("it does not start")
+				}))
+			}))
+		},
 		"TxInASession": func(t *testing.T, app *fxtest.App) {
 			err := app.Sessions.View(t.Context(), func(ctx context.Context, _ *dbfx.Session) error {
 				_, err := app.DB.BeginTx(context.Background(), nil)
@@ -133,8 +147,56 @@ func TestNew_LeakFailsTheTestAndSaysWhere(t *testing.T) {
 				if err == nil || !strings.Contains(string(out), "still in use") || !strings.Contains(string(out), "kit_test.go:") {
 					t.Errorf("got %v\n%s", err, out)
 				}
+				if strings.Contains(string(out), "the test left") {
+					t.Errorf("it is told twice, after a second wait:\n%s", out)
+				}
+				if name == "RowsInAStartThatFails" && !regexp.MustCompile(`kit_test\.go:\d+: it does not start`).Match(out) {
+					t.Errorf("the start's own error is not told\n%s", out)
+				}
 			})
 		}
+	}
+}
+
+// TestStart_ADatabaseThatStopsFirstIsNoLeakOfAnother has a worker that keeps a
+// connection until it stops, which is after the other database has.
+func TestStart_ADatabaseThatStopsFirstIsNoLeakOfAnother(t *testing.T) {
+	t.Parallel()
+	stopped := false
+	worker := fx.Module("worker", fx.Invoke(func(lc fx.Lifecycle, db *sql.DB) {
+		var conn *sql.Conn
+		lc.Append(fx.StartStopHook(func() (err error) {
+			conn, err = db.Conn(context.Background())
+			return err
+		}, func() error {
+			stopped = true
+			return conn.Close()
+		}))
+	}))
+	var audit struct {
+		fx.In
+		Database *sql.DB `name:"audit"`
+	}
+	t.Cleanup(func() {
+		if !stopped {
+			t.Error("the worker has not stopped")
+		}
+	})
+	fxtest.Start(t, worker, dbfx.Module, dbfx.Named("audit"), fxtest.UseNamed("audit", fxtest.SQLite(t)), fx.Populate(&audit))
+}
+
+func TestStatements_RefusesABenchmark(t *testing.T) {
+	if childPart() {
+		testing.Benchmark(func(b *testing.B) {
+			fxtest.Statements(b, fxtest.New(b))
+			fmt.Println("it goes on")
+		})
+		return
+	}
+	t.Parallel()
+	out, err := child(t).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "it goes on") {
+		t.Errorf("got %v\n%s", err, out)
 	}
 }
 
@@ -170,43 +232,4 @@ func TestStatements_CountsWhatRan(t *testing.T) {
 			t.Error("Reset left some")
 		}
 	})
-}
-
-var migrations int
-
-var migrated = fxtest.NewTemplate(func(ctx context.Context, db *dbfx.Database) error {
-	migrations++ // once an engine, and those under their own sync.Once
-	return db.Schema().Init(ctx, fstest.MapFS{"1.sql": {Data: []byte("create table people (name text); insert into people values ('Ada');")}})
-})
-
-func TestTemplate_CopiesOneMigration(t *testing.T) {
-	t.Parallel()
-	t.Run("tests", func(t *testing.T) {
-		for range 5 {
-			migrated.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-				app := fxtest.New(t, fxtest.Use(cfg))
-				var n int
-				err := app.DB.QueryRowContext(t.Context(), "select count(*) from people").Scan(&n)
-				if err != nil || n != 1 {
-					t.Errorf("got %d, %v", n, err)
-				}
-				if _, err := app.DB.ExecContext(t.Context(), "delete from people"); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-	})
-	if migrations > 2 {
-		t.Errorf("migrated %d times", migrations)
-	}
-}
-
-func BenchmarkTemplate_FreshMigratedDatabase(b *testing.B) {
-	for name, fresh := range map[string]func(testing.TB) dbfx.Config{"sqlite": migrated.SQLite, "postgresql": migrated.Postgres} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				fresh(b)
-			}
-		})
-	}
 }

@@ -25,21 +25,25 @@ import (
 // credential is whom the server runs as, nil for this user.
 type credential = *syscall.Credential
 
-// watchdog ends the server and removes its folder when its input ends, which is
-// when this process has: the kernel closes the pipe however it died. Shells are
+// watchdog removes a folder, and ends the server in it, when its input ends, which
+// is when this process has: the kernel closes the pipe however it died. Shells are
 // everywhere; a goroutine would die with the process.
 const watchdog = `
 trap '' INT TERM HUP
 read line
 [ "$line" = keep ] && exit 0
-pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
-if [ -n "$pid" ]; then
-	kill -QUIT "$pid" 2>/dev/null
-	n=0
-	while [ -e "$1/data/postmaster.pid" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); done
-	[ -e "$1/data/postmaster.pid" ] && kill -KILL "$pid" 2>/dev/null
-fi
-rm -rf "$1"
+tries=0
+while [ -e "$1" ] && [ $tries -lt 100 ]; do # initdb may be at work
+	pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
+	if [ -n "$pid" ]; then
+		kill -QUIT "$pid" 2>/dev/null
+		n=0
+		while [ -e "$1/data/postmaster.pid" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); done
+		[ -e "$1/data/postmaster.pid" ] && kill -KILL "$pid" 2>/dev/null
+	fi
+	rm -rf "$1" 2>/dev/null || sleep 0.1
+	tries=$((tries+1))
+done
 `
 
 // startServer starts a private server with the programs in bin, and with extra

@@ -15,7 +15,8 @@ type Recorder struct {
 }
 
 // Statements records what the application runs from now on, on all its
-// databases. It is safe for concurrent use.
+// databases. It is safe for concurrent use. An application that a
+// benchmark has started is not observed, and Statements fails the benchmark.
 //
 //	ran := fxtest.Statements(t, app)
 //	_, err := store.ListOrdersWithLines(ctx)
@@ -24,6 +25,9 @@ type Recorder struct {
 //	}
 func Statements(tb testing.TB, app *App) *Recorder {
 	tb.Helper()
+	if _, bench := app.watch.tb.(*testing.B); bench {
+		tb.Fatal("fxtest: Statements: a benchmark's application is not observed")
+	}
 	r := &Recorder{}
 	app.watch.mu.Lock()
 	defer app.watch.mu.Unlock()

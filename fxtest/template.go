@@ -3,10 +3,12 @@ package fxtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -58,7 +60,10 @@ func (t *Template) EachEngine(tt *testing.T, fn func(t *testing.T, cfg dbfx.Conf
 // SQLite is [SQLite] with a copy of the template.
 func (t *Template) SQLite(tb testing.TB) dbfx.Config {
 	tb.Helper()
-	t.sqlite.Do(func() { t.sqlite.file, t.sqlite.err = t.makeSQLite() })
+	t.sqlite.Do(func() {
+		t.sqlite.err = errNoReturn
+		t.sqlite.file, t.sqlite.err = t.makeSQLite()
+	})
 	if t.sqlite.err != nil {
 		tb.Fatalf("fxtest: migrate the SQLite template: %v", t.sqlite.err)
 	}
@@ -73,12 +78,18 @@ func (t *Template) SQLite(tb testing.TB) dbfx.Config {
 func (t *Template) Postgres(tb testing.TB) dbfx.Config {
 	tb.Helper()
 	server := needServer(tb)
-	t.postgres.Do(func() { t.postgres.name, t.postgres.err = t.makePostgres(server) })
+	t.postgres.Do(func() {
+		t.postgres.err = errNoReturn
+		t.postgres.name, t.postgres.err = t.makePostgres(server)
+	})
 	if t.postgres.err != nil {
 		tb.Fatalf("fxtest: migrate the PostgreSQL template: %v", t.postgres.err)
 	}
 	return server.database(tb, t.postgres.name)
 }
+
+// errNoReturn stays where migrate ends its goroutine, as the FailNow of a test does.
+var errNoReturn = errors.New("the function of NewTemplate did not return")
 
 func (t *Template) fill(cfg dbfx.Config) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -96,7 +107,7 @@ func (t *Template) fill(cfg dbfx.Config) error {
 
 // makeSQLite returns the bytes of the closed file, into which the WAL has gone.
 func (t *Template) makeSQLite() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "dbfx-template-")
+	dir, err := os.MkdirTemp(ownDir(), "template-")
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +138,8 @@ func (t *Template) makePostgres(s *server) (string, error) {
 		return "", err
 	}
 	if err := t.fill(s.config(name)); err != nil {
-		if _, dropErr := s.drop(ctx, name); dropErr != nil {
+		dropErr := s.asAdmin(ctx, func(conn *pgx.Conn) error { return drop(ctx, conn, name) })
+		if dropErr != nil {
 			err = fmt.Errorf("%w (and drop the template: %w)", err, dropErr)
 		}
 		return "", err
@@ -136,30 +148,29 @@ func (t *Template) makePostgres(s *server) (string, error) {
 }
 
 // strayRuns drops the databases of test runs whose processes are gone from a
-// server that outlives them. Each run holds an advisory lock on its own name,
-// which the server releases when the process dies in whatever way.
+// server that outlives them. Each run has a connection of its own name for as long
+// as its process lives.
 func strayRuns(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, `select datname from pg_database where datname like 'dbfx\_t\_%' and not datistemplate`)
-	if err != nil {
-		return err
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		run := runOf(name)
-		var gone bool
-		if err := conn.QueryRow(ctx, "select pg_try_advisory_lock(hashtext($1))", run).Scan(&gone); err != nil {
-			return err
+	list := func(query string) ([]string, error) {
+		rows, err := conn.Query(ctx, query)
+		if err != nil {
+			return nil, err
 		}
-		if !gone {
+		return pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	databases, err := list(`select datname from pg_database where datname like 'dbfx\_t\_%' and not datistemplate`)
+	if err != nil {
+		return err
+	}
+	living, err := list("select application_name from pg_stat_activity where application_name <> ''")
+	if err != nil {
+		return err
+	}
+	for _, name := range databases {
+		if slices.Contains(living, runOf(name)) {
 			continue
 		}
 		_, err := conn.Exec(ctx, "drop database if exists "+pgx.Identifier{name}.Sanitize())
-		if _, unlockErr := conn.Exec(ctx, "select pg_advisory_unlock(hashtext($1))", run); err == nil {
-			err = unlockErr
-		}
 		if err != nil && !isInUse(err) { // someone looks at what a failed test has kept
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,13 +21,14 @@ import (
 // watch sees what an application does: Fx's events, the statements, and who
 // takes connections. It prints what went wrong when the test fails.
 type watch struct {
-	tb    testing.TB
-	holds holds
+	tb testing.TB
 
 	mu        sync.Mutex
+	holds     map[string]*holds // by the database's name
 	named     []string
 	trouble   []string
 	recorders []*Recorder
+	startErr  error              // of the hook that failed
 	giveUp    context.CancelFunc // ends a stop that waits for a leaked connection
 }
 
@@ -51,7 +51,7 @@ func (w *watch) option() fx.Option {
 // opener puts the watch between the application's Opener and the connections.
 func (w *watch) opener(own dbfx.Opener) dbfx.Opener {
 	return func(h dbfx.HandleInfo, c driver.Connector) *sql.DB {
-		c = &heldConnector{Connector: c, holds: &w.holds}
+		c = &heldConnector{Connector: c, holds: w.holdsOf(h.Database)}
 		if own == nil {
 			return sql.OpenDB(c)
 		}
@@ -59,14 +59,43 @@ func (w *watch) opener(own dbfx.Opener) dbfx.Opener {
 	}
 }
 
-// stop stops the application.
-func (w *watch) stop(app *fx.App) error {
+// holdsOf returns the holds of a database.
+func (w *watch) holdsOf(database string) *holds {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.holds == nil {
+		w.holds = map[string]*holds{}
+	}
+	if w.holds[database] == nil {
+		w.holds[database] = &holds{}
+	}
+	return w.holds[database]
+}
+
+// bounded calls one of Fx's Start and Stop, which a leaked connection ends.
+func (w *watch) bounded(call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	w.mu.Lock()
 	w.giveUp = cancel
 	w.mu.Unlock()
-	err := app.Stop(ctx)
+	return call(ctx)
+}
+
+// start starts the application. What has started of one that fails is stopped.
+func (w *watch) start(app *fx.App) error {
+	err := w.bounded(app.Start)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if errors.Is(err, context.Canceled) && w.startErr != nil {
+		return w.startErr
+	}
+	return err
+}
+
+// stop stops the application.
+func (w *watch) stop(app *fx.App) error {
+	err := w.bounded(app.Stop)
 	if errors.Is(err, context.Canceled) {
 		return nil // the leak is reported already
 	}
@@ -88,9 +117,10 @@ func (w *watch) LogEvent(event fxevent.Event) {
 		}
 	case *fxevent.OnStartExecuted:
 		w.failed("start hook "+e.FunctionName, e.Err)
-	case *fxevent.OnStopExecuting:
-		if strings.Contains(e.FunctionName, "dbfx.(*Database).Close") {
-			w.checkLeaks() // all that uses the database has stopped
+		if e.Err != nil {
+			w.mu.Lock()
+			w.startErr = e.Err
+			w.mu.Unlock()
 		}
 	case *fxevent.OnStopExecuted:
 		w.failed("stop hook "+e.FunctionName, e.Err)
@@ -108,6 +138,18 @@ func (w *watch) unnamed(used map[string]bool) string {
 	return w.named[i]
 }
 
+// unknown returns a name that was given to UseNamed and that no database has.
+func (w *watch) unknown(used map[string]bool) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range used {
+		if name != "" && !slices.Contains(w.named, name) {
+			return name
+		}
+	}
+	return ""
+}
+
 // ObserveStatement implements dbfx.Observer.
 func (w *watch) ObserveStatement(_ context.Context, e dbfx.StatementEvent) {
 	w.mu.Lock()
@@ -122,6 +164,14 @@ func (w *watch) ObserveStatement(_ context.Context, e dbfx.StatementEvent) {
 // ObserveSession implements dbfx.Observer.
 func (w *watch) ObserveSession(_ context.Context, e dbfx.SessionEvent) {
 	w.failed(fmt.Sprintf("session %q, %s after %d attempts", e.Name, e.Outcome, e.Attempts), e.Err)
+}
+
+// ObserveEvent implements dbfx.EventObserver. All that uses a database has stopped
+// when the database does.
+func (w *watch) ObserveEvent(_ context.Context, e dbfx.Event) {
+	if e.Kind == dbfx.EventStopping {
+		w.checkLeaks(e.Database)
+	}
 }
 
 // troubles are how many lines a failed test prints.
@@ -153,14 +203,15 @@ func (w *watch) report() {
 	}
 }
 
-// checkLeaks gives connections that are used outside of sessions a second to
-// come back. Sessions are the application's to drain.
-func (w *watch) checkLeaks() {
+// checkLeaks gives the connections of a database that are used outside of sessions
+// a second to come back. Sessions are the application's to drain.
+func (w *watch) checkLeaks(database string) {
+	holds := w.holdsOf(database)
 	w.mu.Lock()
 	giveUp := w.giveUp
 	w.mu.Unlock()
 	for deadline := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
-		left := w.holds.bare()
+		left := holds.bare()
 		if len(left) == 0 {
 			return
 		}
