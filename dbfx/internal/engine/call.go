@@ -40,9 +40,8 @@ func (c *Call) Err() error { return nil }
 // NewCallWithin makes the call of a statement under ctx that ends with another
 // context too.
 func NewCallWithin(ctx, other context.Context) *Call {
-	merged, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
-	return NewCall(merged, func() { stop(); cancel(nil) })
+	both, release := join(ctx, other)
+	return NewCall(both, release)
 }
 
 type callKey struct{}
@@ -99,14 +98,16 @@ func Reveal(ctx context.Context) (context.Context, *Call) {
 	if call, ok := ctx.(*Call); ok {
 		return call.real, call
 	}
-	if ctx.Done() != nil { // a Call and what was made of it have no Done
-		return ctx, nil
-	}
 	call, ok := ctx.Value(callKey{}).(*Call)
-	if !ok {
+	switch {
+	case !ok:
 		return ctx, nil
+	case ctx.Done() == nil: // as that of the Call
+		return revealed{ctx, call.real}, call
 	}
-	return revealed{ctx, call.real}, call
+	both, release := join(ctx, call.real) // its own end, such as a limit, does not stand for that of the real one
+	context.AfterFunc(both, release)
+	return both, call
 }
 
 // revealed has the values of a context that an observer, such as otelsql, made of
@@ -124,3 +125,31 @@ func (r revealed) Done() <-chan struct{} { return r.real.Done() }
 
 // Err implements context.Context.
 func (r revealed) Err() error { return r.real.Err() }
+
+// joined has the values of a context, and ends with another one too.
+type joined struct {
+	context.Context
+	other atomic.Pointer[error] // what that said, if it ended first
+}
+
+// join joins ctx with other, until release.
+func join(ctx, other context.Context) (both *joined, release func()) {
+	own, cancel := context.WithCancelCause(ctx)
+	both = &joined{Context: own}
+	stop := context.AfterFunc(other, func() {
+		if err := other.Err(); own.Err() == nil {
+			both.other.Store(&err)
+		}
+		cancel(context.Cause(other))
+	})
+	return both, func() { stop(); cancel(nil) }
+}
+
+// Err implements context.Context.
+func (j *joined) Err() error {
+	err := j.Context.Err()
+	if other := j.other.Load(); err != nil && other != nil {
+		return *other
+	}
+	return err
+}

@@ -45,6 +45,9 @@ type Tracer struct {
 // not come through the Session, such as one of SQLTx: the end of the session must
 // know of it. The driver calls Returned and End of it.
 func (t *Tracer) Reveal(ctx context.Context) (context.Context, *Call) {
+	if t.Hold == nil && ctx.Done() != nil {
+		return ctx, nil // of no session: without the search for a Call
+	}
 	ctx, call := Reveal(ctx)
 	if call != nil || t.Hold == nil || t.Hold.Scope == nil {
 		return ctx, call
