@@ -73,6 +73,9 @@ func (f *foreign) Unbind() {
 // State implements engine.Link.
 func (f *foreign) State() engine.State { return engine.State{} }
 
+// Lend implements engine.Link.
+func (f *foreign) Lend(context.Context) {}
+
 // Note implements engine.Link.
 func (f *foreign) Note(error) {}
 

@@ -141,6 +141,7 @@ func (s *Session) Raw(fn func(driverConn any) error) error {
 		if _, ok := s.root.link.(*foreign); !ok {
 			conn = s.root.link // and not what an observer has put around it
 		}
+		s.root.link.Lend(s.ctx)
 		result = fn(conn)
 		returned = true
 		s.root.link.Note(result)

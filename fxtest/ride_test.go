@@ -392,6 +392,36 @@ func TestRide_ObserversCountTheTimeOnce(t *testing.T) {
 	}
 }
 
+// The limit of a session is that of BEGIN too where fn has pgx's own connection.
+func TestRide_BeginOfRawEndsWithTheSessionsLimit(t *testing.T) {
+	t.Parallel()
+	app, _, y := tallyApp(t)
+	raw := func(ctx context.Context, tx *dbfx.Session) error {
+		return tx.Raw(func(conn any) error {
+			_, err := conn.(interface{ Conn() *pgx.Conn }).Conn().Exec(ctx, "select 1")
+			return err
+		})
+	}
+	limit := dbfx.Timeout(300 * time.Millisecond)
+	for name, run := range map[string]func(ctx context.Context) error{
+		"the session's": func(ctx context.Context) error { return app.Sessions.Run(ctx, raw, limit) },
+		"that of a part of it": func(ctx context.Context) error {
+			return app.Sessions.Run(ctx, func(ctx context.Context, _ *dbfx.Session) error {
+				return app.Sessions.Run(ctx, raw, dbfx.Join(), limit)
+			})
+		},
+	} {
+		_ = selectKey(t.Context(), app.DB)
+		y.hold()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if err := run(ctx); err == nil || ctx.Err() != nil {
+			t.Errorf("%s: got %v, %v", name, err, ctx.Err())
+		}
+		cancel()
+		y.release()
+	}
+}
+
 // A statement whose own context has ended was not sent: no connection was lost, and
 // fn is not run again for it.
 func TestPostgres_AStatementAfterTheEndOfItsContextSaysSo(t *testing.T) {

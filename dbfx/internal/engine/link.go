@@ -27,6 +27,9 @@ type Link interface {
 	Unbind()
 	// State says how the transaction stands. It may be called at any time.
 	State() State
+	// Lend says that the connection is given out of hand, to a use that ctx bounds.
+	// Note follows.
+	Lend(ctx context.Context)
 	// Note takes over how the connection stands after err, which something other
 	// than its methods has met on it.
 	Note(err error)

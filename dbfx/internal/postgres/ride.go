@@ -18,7 +18,7 @@ type ending interface {
 // whose ROLLBACK is not waited for where no one can miss it.
 type ride struct {
 	conn *conn
-	ctx  context.Context // of the session's function
+	ctx  context.Context // of who has the connection in hand
 	opts driver.TxOptions
 	told bool // observers know of BEGIN
 }

@@ -95,6 +95,13 @@ func (c *conn) Rollback(ctx context.Context) error {
 	return err
 }
 
+// Lend implements engine.Link.
+func (c *conn) Lend(ctx context.Context) {
+	if c.ride != nil {
+		c.ride.ctx = ctx
+	}
+}
+
 // Note implements engine.Link.
 func (c *conn) Note(err error) { c.note(err) }
 

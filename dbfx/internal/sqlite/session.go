@@ -31,6 +31,9 @@ func (c *conn) Rollback(context.Context) error {
 	return open.Rollback()
 }
 
+// Lend implements engine.Link; nothing is sent when it is asked for.
+func (c *conn) Lend(context.Context) {}
+
 // Note implements engine.Link.
 func (c *conn) Note(err error) { c.state.note(err) }
 
