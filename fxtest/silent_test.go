@@ -92,6 +92,26 @@ func TestSilence_ATransactionDoesNotWaitForALineThatIsGone(t *testing.T) {
 	}
 }
 
+// TestSilence_BeginIsListenedForWhereverItGoes: the first statement was not sent, and
+// BEGIN goes with the second.
+func TestSilence_BeginIsListenedForWhereverItGoes(t *testing.T) {
+	t.Parallel()
+	app := stranded(t, 50*time.Millisecond)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	failed := atOnce(t, 45*time.Second, func(ctx context.Context, _ int) error {
+		return app.Sessions.Run(ctx, func(ctx context.Context, tx *dbfx.Session) error {
+			if _, err := tx.ExecContext(over, "select 1"); err == nil {
+				t.Error("a statement was sent although its context had ended")
+			}
+			return touch(ctx, tx)
+		})
+	})
+	if failed > 0 {
+		t.Errorf("%d of 20 transactions failed", failed)
+	}
+}
+
 // TestSilence_ASlowStatementIsNotSilent: BEGIN is answered at once.
 func TestSilence_ASlowStatementIsNotSilent(t *testing.T) {
 	t.Parallel()

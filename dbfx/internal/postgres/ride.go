@@ -102,16 +102,21 @@ func label(opts driver.TxOptions) string {
 }
 
 // departs is called before each statement of a session. BEGIN is told before the
-// first, as something that took no time: the time is the statement's.
+// first, as something that took no time: the time is the statement's. It may go with
+// a later one, where the first was not sent.
 func (c *conn) departs(ctx context.Context) {
 	r := c.ride
-	if r == nil || r.told {
+	if r == nil {
 		return
 	}
-	r.told = true
-	query := label(r.opts)
-	c.trace.End(ctx, query, nil, c.trace.Begin(query), 0, nil)
-	c.listenForBegin(ctx)
+	if !r.told {
+		r.told = true
+		query := label(r.opts)
+		c.trace.End(ctx, query, nil, c.trace.Begin(query), 0, nil)
+	}
+	if c.wire.waiting() {
+		c.listenForBegin(ctx)
+	}
 }
 
 // listenForBegin gives up a connection that had idled and does not answer BEGIN,
