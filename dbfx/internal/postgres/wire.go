@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -82,6 +83,7 @@ func newPreamble(statements ...string) (preamble, error) {
 
 var (
 	errProtocol = errors.New("unexpected answer to BEGIN or ROLLBACK")
+	errLeft     = fmt.Errorf("%w: ROLLBACK has left a transaction", errProtocol)
 	errSilent   = errors.New("no answer to BEGIN, while the server answers others")
 	errPipeline = errors.New("a pipeline cannot be the first thing in a session")
 )
@@ -273,8 +275,12 @@ func (w *wire) drain(ctx context.Context, pg *pgconn.PgConn) error {
 		if err != nil {
 			return err
 		}
-		_, ended := message.(*pgproto3.ReadyForQuery)
-		waits = !ended
+		if ready, ended := message.(*pgproto3.ReadyForQuery); ended {
+			if ready.TxStatus != 'I' { // someone has had it cancelled
+				return errLeft
+			}
+			waits = false
+		}
 	}
 	return nil
 }

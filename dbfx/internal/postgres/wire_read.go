@@ -207,7 +207,7 @@ func (w *wire) judgeRollback(message []byte) (take bool, err error) {
 		return true, nil
 	case 'Z':
 		if w.rollback = false; message[headerSize] != 'I' {
-			return false, fmt.Errorf("%w: ROLLBACK has left a transaction", errProtocol)
+			return false, errLeft
 		}
 		return true, nil
 	case 'E':

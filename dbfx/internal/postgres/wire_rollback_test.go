@@ -2,8 +2,12 @@ package postgres_test
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 func TestWire_RollbackIsNotWaitedFor(t *testing.T) {
@@ -95,4 +99,38 @@ func TestWire_WaitsForTheAnswerOfADeadServerNoLongerThanItMay(t *testing.T) {
 			t.Errorf("got %v, %v", err, ctx.Err())
 		}
 	})
+}
+
+// A ROLLBACK that someone has the server cancel leaves a transaction that has failed:
+// no one else may have the connection.
+func TestWire_ACancelledRollbackIsNotAnEnd(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() { // a server that refuses all it is asked
+		raw, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		server := pgproto3.NewBackend(raw, raw)
+		_, err = server.ReceiveStartupMessage()
+		server.Send(&pgproto3.AuthenticationOk{})
+		server.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		for err == nil && server.Flush() == nil {
+			_, err = server.Receive()
+			server.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014"})
+			server.Send(&pgproto3.ReadyForQuery{TxStatus: 'E'})
+		}
+		_ = raw.Close()
+	}()
+	l := dial(t, "postgres://someone@"+listener.Addr().String()+"/db?sslmode=disable", pgx.QueryExecModeExec, false)
+	if err := l.wire.Leave(l.PgConn()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.wire.Drain(t.Context(), l.PgConn()); err == nil {
+		t.Error("it seems to have ended the transaction")
+	}
 }
