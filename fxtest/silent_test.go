@@ -112,6 +112,35 @@ func TestSilence_BeginIsListenedForWhereverItGoes(t *testing.T) {
 	}
 }
 
+// TestSilence_TheAnswerToAnOldRollbackProvesNothing: a View was the last to use the
+// connection. What its ROLLBACK was answered lies there when the line is gone.
+func TestSilence_TheAnswerToAnOldRollbackProvesNothing(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		idle time.Duration
+		work func(context.Context, *fxtest.App) error
+	}{
+		"a session":          {50 * time.Millisecond, func(ctx context.Context, app *fxtest.App) error { return app.Sessions.Run(ctx, touch) }},
+		"a session, later":   {1100 * time.Millisecond, func(ctx context.Context, app *fxtest.App) error { return app.Sessions.Run(ctx, touch) }},
+		"a bare statement":   {1100 * time.Millisecond, func(ctx context.Context, app *fxtest.App) error { return selectKey(ctx, app.DB) }},
+		"a bare transaction": {1100 * time.Millisecond, beginBare},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app, _, p := proxied(t, func(c *dbfx.Config) { c.PoolSize, c.MaxOverflow = 1, 0 })
+			session(t, app.Sessions.View, selectKey)
+			time.Sleep(50 * time.Millisecond) // the answer comes
+			p.strand()
+			time.Sleep(tt.idle)
+			ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
+			defer cancel()
+			if err := tt.work(ctx, app); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestSilence_ASlowStatementIsNotSilent: BEGIN is answered at once.
 func TestSilence_ASlowStatementIsNotSilent(t *testing.T) {
 	t.Parallel()

@@ -109,7 +109,8 @@ func (c *conn) settle(ctx context.Context) error {
 }
 
 // wait waits for the answer to a ROLLBACK that is on its way, no longer than a ping
-// may take.
+// may take. The answer may have lain there for long: it does not prove that the line
+// is there now, as one to a ping does.
 func (c *conn) wait(ctx context.Context) error {
 	pg := c.stdConn.Conn().PgConn()
 	err := c.inquire(ctx, func(ctx context.Context) error { return c.wire.drain(ctx, pg) })

@@ -52,10 +52,14 @@ func (c *conn) ResetSession(ctx context.Context) error {
 // ping asks the peer whether it is there.
 func (c *conn) ping(ctx context.Context) error {
 	err := c.inquire(ctx, c.stdConn.Conn().PgConn().Ping)
-	if err == nil && c.misplaced() { // the ping has brought the news
+	if err != nil {
+		return err
+	}
+	c.returned = time.Now()
+	if c.misplaced() { // the ping has brought the news
 		return &deadError{errRole}
 	}
-	return err
+	return nil
 }
 
 // inquire waits for the answer to what asks the peer, and leaves at least half of
@@ -71,7 +75,6 @@ func (c *conn) inquire(ctx context.Context, ask func(context.Context) error) err
 	defer s.heard()
 	err := ask(bounded)
 	if err == nil {
-		c.returned = time.Now()
 		return nil
 	}
 	if bounded.Err() == nil && !c.stale() { // the line has ended, and was not only silent
