@@ -93,6 +93,7 @@ func wantTrips(t *testing.T, app *fxtest.App, y *tally) {
 		{"View(select)", 1, func() { viewUnanswered(t, app, y) }},
 		{"a bare select", 1, func() { _ = selectKey(t.Context(), app.DB) }},
 	}
+	dials := y.dialled()
 	for _, tt := range tests {
 		tt.work() // fills the caches
 		y.release()
@@ -101,6 +102,9 @@ func wantTrips(t *testing.T, app *fxtest.App, y *tally) {
 			t.Errorf("%s: waited for %d round trips, want %d", tt.name, got, tt.want)
 		}
 		y.release()
+	}
+	if n := y.dialled() - dials; n > 0 { // one that waited for an answer is given up
+		t.Errorf("%d connections were replaced", n)
 	}
 }
 
