@@ -186,6 +186,19 @@ func (tx *transaction) TimedOut(waited time.Duration, err error) error {
 	return &CheckoutTimeoutError{Waited: waited, Stats: tx.pool.db.Stats(), Err: err}
 }
 
+// Another implements engine.Wait.
+func (tx *transaction) Another(ctx context.Context) (link engine.Link, giveBack func(), err error) {
+	conn, err := tx.pool.db.Conn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = conn.Raw(func(c any) error {
+		link = linkOf(c)
+		return nil
+	})
+	return link, func() { _ = conn.Close() }, nil
+}
+
 // linkOf finds the driver's connection behind those that observers put around it,
 // such as otelsql's. It is nil for a connection that is not dbfx's.
 func linkOf(conn any) engine.Link {

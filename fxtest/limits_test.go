@@ -54,6 +54,55 @@ func TestPostgres_ARefusedGrowthWaitsForAConnection(t *testing.T) {
 	wg.Wait()
 }
 
+// TestPostgres_AFullServerCostsNoSessionWhileAConnectionIdles: a session's connection dies
+// before its first statement, another client takes its place at the server, and the pool
+// has two that idle. It failed with 53300.
+func TestPostgres_AFullServerCostsNoSessionWhileAConnectionIdles(t *testing.T) {
+	t.Parallel()
+	server := fxtest.NewServer(t)
+	owner := server.Database(t)
+	admin := open(t, owner)
+	cfg := newRole(t, owner, "secret", "connection limit 3")
+	cfg.PoolSize, cfg.PoolTimeout = 5, 5*time.Minute
+	db := open(t, cfg)
+	onceOf(t, 3, func() error { // the server may be slow to count those that have left
+		if err := fill(t, db, 3); err != nil {
+			return err
+		}
+		return db.Sessions().Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			mine := db.Sessions().Running()[0].Backend
+			if _, err := admin.DB().ExecContext(ctx, "select pg_terminate_backend($1, 60000)", int64(mine)); err != nil {
+				return err
+			}
+			other, err := pgx.Connect(ctx, cfg.URL())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = other.Close(context.WithoutCancel(ctx)) }()
+			return touch(ctx, tx)
+		})
+	})
+	if n := db.DB().Stats().InUse; n != 0 {
+		t.Errorf("%d connections are in use", n)
+	}
+	if err := fill(t, db, 3); err != nil { // none was lost
+		t.Error(err)
+	}
+}
+
+// fill has n connections of db open at once, and leaves them idle.
+func fill(t *testing.T, db *dbfx.Database, n int) error {
+	t.Helper()
+	for range n {
+		conn, err := db.DB().Conn(t.Context())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+	}
+	return nil
+}
+
 // TestHealth_AFullServerIsNotDown: others have all of its connections but those of
 // the pool, which are in use.
 func TestHealth_AFullServerIsNotDown(t *testing.T) {

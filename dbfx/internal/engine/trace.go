@@ -202,4 +202,7 @@ type Wait interface {
 	Patience() time.Duration
 	// TimedOut makes the error of one that took longer. err says what it waited for.
 	TimedOut(waited time.Duration, err error) error
+	// Another takes one more connection of the session's pool, as a checkout does. It
+	// is nil where that is not dbfx's. giveBack follows where err is nil.
+	Another(ctx context.Context) (link Link, giveBack func(), err error)
 }

@@ -73,6 +73,9 @@ func (c *conn) replacement(ctx context.Context) (*conn, error) {
 	start := time.Now()
 	fresh, err := c.connector.take(engine.ForSession(bounded))
 	var full *growthError
+	if errors.As(err, &full) { // the server has no place, and the pool has an idle one
+		fresh, err = c.exchange(bounded, wait, full.err)
+	}
 	switch {
 	case err == nil:
 		return fresh, nil
@@ -80,10 +83,33 @@ func (c *conn) replacement(ctx context.Context) (*conn, error) {
 		return nil, context.Cause(ctx)
 	case bounded.Err() != nil:
 		return nil, wait.TimedOut(time.Since(start), err)
-	case errors.As(err, &full): // it would send database/sql for an idle connection
-		err = full.err
 	}
 	return nil, err
+}
+
+// exchange takes what an idle connection of the pool is made of, and leaves it what c
+// is made of, which the pool then closes. refused says why there is no new one.
+func (c *conn) exchange(ctx context.Context, wait engine.Wait, refused error) (*conn, error) {
+	if wait == nil {
+		return nil, refused
+	}
+	link, giveBack, err := wait.Another(engine.ForSession(ctx))
+	if full := (*growthError)(nil); errors.As(err, &full) { // as driver.ErrBadConn it would be lost
+		err = full.err
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer giveBack()
+	other, ok := link.(*conn)
+	if !ok {
+		return nil, refused
+	}
+	fresh := &conn{}
+	fresh.takeOver(other)
+	other.takeOver(c)
+	c.connector.supply.came() // the pool counts the end of c's once more
+	return fresh, nil
 }
 
 // takeOver puts what other is made of in the place of what c was made of. Prepared
