@@ -99,6 +99,13 @@ func (p *proxy) blackhole() {
 	p.silent = true
 }
 
+// heal ends that.
+func (p *proxy) heal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = false
+}
+
 // strand makes the connections that are open swallow everything.
 func (p *proxy) strand() {
 	p.mu.Lock()

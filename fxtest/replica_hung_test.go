@@ -3,6 +3,7 @@ package fxtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -39,10 +40,15 @@ func TestReplica_AHungOneLeavesTimeForThePrimary(t *testing.T) {
 		},
 		"at BEGIN": func(t *testing.T, cfg dbfx.Config) (int, func(*dbfx.Database) error) {
 			p := newProxy(t, cfg)
+			p.onEach("begin", 0) // only to see it
 			return p.port, func(db *dbfx.Database) error {
-				_, err := serverPort(t.Context(), db.Sessions())
+				p.heal()
+				before := p.acted("begin")
+				if err := db.Sessions().View(t.Context(), touch); err != nil || p.acted("begin") == before {
+					return fmt.Errorf("the replica was not used, %v", err)
+				}
 				p.blackhole()
-				return err
+				return nil
 			}
 		},
 	}
@@ -73,6 +79,35 @@ func TestReplica_AHungOneLeavesTimeForThePrimary(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestReplica_AHungOneIsLeftLongBeforeTheDeadline: it has a free place, so that it would
+// have answered at once.
+func TestReplica_AHungOneIsLeftLongBeforeTheDeadline(t *testing.T) {
+	t.Parallel()
+	cfg := fxtest.Postgres(t)
+	p := newProxy(t, cfg)
+	cfg = withReplica(cfg, p.port, "sslmode=disable")
+	cfg.PoolTimeout = 30 * time.Minute
+	db := open(t, cfg)
+	if err := db.Sessions().View(t.Context(), touch); err != nil {
+		t.Fatal(err)
+	}
+	p.blackhole()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- db.Sessions().View(ctx, touch) }()
+	select {
+	case err := <-result:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("a View waits for the replica for more than a minute")
+		cancel()
+		<-result
 	}
 }
 

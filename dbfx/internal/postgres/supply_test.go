@@ -118,6 +118,12 @@ func TestSupply_DialsDoNotAllStartAtOnce(t *testing.T) {
 func TestSupply_KeepsWhatComesTooLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		full := newSupply(2, nil)
+		for i, want := range []bool{true, true, false} {
+			if kept := full.handOver(&conn{}); kept != want {
+				t.Fatalf("connection %d, for which no one waits, is kept: %t", i+1, kept)
+			}
+		}
 		var dials atomic.Int32
 		var opened [2]*conn
 		s := newSupply(2, func(context.Context) (*conn, error) {
@@ -153,6 +159,7 @@ func TestSupply_KeepsWhatComesTooLate(t *testing.T) {
 			t.Errorf("%d dials for four requests, of which two had left", n)
 		}
 		s.close()
+		full.sweep.Stop()
 	})
 }
 
