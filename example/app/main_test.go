@@ -184,6 +184,8 @@ func TestServe_CreatesListsAndRevokes(t *testing.T) {
 				{"POST", "/tokens", `{"name":"ci"}`, http.StatusConflict},
 				{"POST", "/tokens", `{"name":""}`, http.StatusBadRequest},
 				{"POST", "/tokens", `{"name":"a\u0000b"}`, http.StatusBadRequest},
+				{"POST", "/tokens", "{\"name\":\"a\xffb\"}", http.StatusBadRequest},
+				{"POST", "/tokens", `{"name":"a\ud800b"}`, http.StatusBadRequest},
 				{"POST", "/tokens", `{"nam":"x"}`, http.StatusBadRequest},
 				{"POST", "/tokens", `{`, http.StatusBadRequest},
 				{"POST", "/tokens", `{"name":"a"} {"name":"b"}`, http.StatusBadRequest},

@@ -85,9 +85,11 @@ func (a *api) create(w http.ResponseWriter, r *http.Request) {
 	}{t, secret})
 }
 
+// isText refuses broken UTF-8 too, also where the JSON decoder has put U+FFFD in its
+// place: two names that are broken differently would be one.
 func isText(text string, longest int) bool {
 	n := utf8.RuneCountInString(text)
-	return n > 0 && n <= longest && utf8.ValidString(text) && !strings.ContainsRune(text, 0)
+	return n > 0 && n <= longest && !strings.ContainsRune(text, utf8.RuneError) && !strings.ContainsRune(text, 0)
 }
 
 func (a *api) list(w http.ResponseWriter, r *http.Request) {
