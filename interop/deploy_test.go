@@ -2,8 +2,8 @@ package interop
 
 import (
 	"bufio"
-	"encoding/json"
-	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,163 +12,91 @@ import (
 	"strings"
 	"testing"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/sergas/dbkit/example/app/web"
 )
 
 // stopTimeout is the example's, in seconds.
 const stopTimeout = 25
 
-// documents parses every document of a YAML file, and refuses a key that stands
-// twice.
-func documents(t *testing.T, path string) (list []map[string]any) {
+// buildExample returns the program of example/app.
+func buildExample(t *testing.T) string {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
+	program := filepath.Join(t.TempDir(), "app")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./example/app")
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	defer func() { _ = f.Close() }()
-	for decoder := yaml.NewDecoder(f); ; {
-		var document map[string]any
-		if err := decoder.Decode(&document); err == io.EOF {
-			return list
-		} else if err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		list = append(list, document)
-	}
+	return program
 }
 
-// at goes down into what YAML or JSON gave: names and positions.
-func at(t *testing.T, value any, steps ...any) any {
+// accepted has the program read an environment, whose variables must also be in
+// .env.example.
+func accepted(t *testing.T, program string, env map[string]string) {
 	t.Helper()
-	for _, step := range steps {
-		switch s := step.(type) {
-		case string:
-			m, ok := value.(map[string]any)
-			if !ok || m[s] == nil {
-				t.Fatalf("no %v of %v in %v", s, steps, value)
-			}
-			value = m[s]
-		case int:
-			list, ok := value.([]any)
-			if !ok || len(list) <= s {
-				t.Fatalf("no %v of %v in %v", s, steps, value)
-			}
-			value = list[s]
+	config := exec.CommandContext(t.Context(), program, "config")
+	config.Dir = t.TempDir()
+	config.Env = []string{}
+	documented := inExample(t)
+	for name, value := range env {
+		config.Env = append(config.Env, name+"="+value)
+		if _, ok := documented[name]; !ok {
+			t.Errorf("%s is not in .env.example", name)
 		}
 	}
-	return value
-}
-
-func TestDeploy_KubernetesFitsTheProgram(t *testing.T) {
-	t.Parallel()
-	kinds := map[string]map[string]any{}
-	files, err := filepath.Glob("../example/app/deploy/kubernetes/*.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		for _, document := range documents(t, file) {
-			at(t, document, "apiVersion")
-			at(t, document, "metadata", "name")
-			kinds[at(t, document, "kind").(string)] = document
-		}
-	}
-	pod := at(t, kinds["Deployment"], "spec", "template", "spec")
-	app := at(t, pod, "containers", 0)
-	for probe, path := range map[string]string{"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"} {
-		if got := at(t, app, probe, "httpGet", "path"); got != path {
-			t.Errorf("%s asks %v, want %s", probe, got, path)
-		}
-		if at(t, app, probe, "httpGet", "port") != at(t, app, "ports", 0, "name") {
-			t.Errorf("%s asks another port", probe)
-		}
-	}
-	if grace := at(t, pod, "terminationGracePeriodSeconds").(int); grace <= stopTimeout {
-		t.Errorf("the grace of %d s ends before the stop timeout of %d s", grace, stopTimeout)
-	}
-	if at(t, kinds["Deployment"], "spec", "selector", "matchLabels", "app") != at(t, kinds["Deployment"], "spec", "template", "metadata", "labels", "app") ||
-		at(t, kinds["Service"], "spec", "selector", "app") != at(t, kinds["Deployment"], "spec", "template", "metadata", "labels", "app") {
-		t.Error("the selectors find no pod")
-	}
-	job := at(t, kinds["Job"], "spec", "template", "spec")
-	if got := at(t, job, "containers", 0, "args", 0); got != "migrate" || at(t, job, "restartPolicy") != "Never" {
-		t.Errorf("the job runs %v", got)
-	}
-	secret := at(t, kinds["Secret"], "stringData")
-	for _, container := range []any{app, at(t, job, "containers", 0)} {
-		if at(t, container, "securityContext", "allowPrivilegeEscalation") != false {
-			t.Error("a container may gain privileges")
-		}
-		for _, variable := range at(t, container, "env").([]any) {
-			known(t, at(t, variable, "name").(string))
-			if from, ok := variable.(map[string]any)["valueFrom"]; ok {
-				at(t, secret, at(t, from, "secretKeyRef", "key"))
-			}
-		}
+	if out, err := config.CombinedOutput(); err != nil {
+		t.Errorf("the program refuses its environment: %v\n%s", err, out)
 	}
 }
 
-func TestDeploy_ComposeFitsTheProgram(t *testing.T) {
-	t.Parallel()
-	compose := documents(t, "../example/app/deploy/compose.yaml")[0]
-	app := at(t, compose, "services", "app")
-	for name := range at(t, app, "environment").(map[string]any) {
-		known(t, name)
-	}
-	if at(t, app, "depends_on", "postgres", "condition") != "service_healthy" || at(t, app, "stop_grace_period") != "30s" {
-		t.Error("the service starts before its database, or is killed before it has stopped")
-	}
-	context := filepath.Join("../example/app/deploy", at(t, app, "build", "context").(string))
-	if _, err := os.Stat(filepath.Join(context, at(t, app, "build", "dockerfile").(string))); err != nil {
-		t.Error(err)
-	}
-	for service, definition := range at(t, compose, "services").(map[string]any) {
-		volumes, _ := definition.(map[string]any)["volumes"].([]any)
-		for _, volume := range volumes {
-			source, _, _ := strings.Cut(volume.(string), ":")
-			if strings.HasPrefix(source, ".") {
-				if _, err := os.Stat(filepath.Join("../example/app/deploy", source)); err != nil {
-					t.Errorf("%s: %v", service, err)
-				}
-			} else if _, ok := at(t, compose, "volumes").(map[string]any)[source]; !ok {
-				t.Errorf("%s: no volume %s", service, source)
-			}
-		}
-	}
-	prometheus := documents(t, "../example/app/deploy/prometheus.yml")[0]
-	target := at(t, prometheus, "scrape_configs", 0, "static_configs", 0, "targets", 0).(string)
-	if _, port, _ := strings.Cut(target, ":"); !strings.HasSuffix(at(t, app, "environment", "HTTP_ADMIN_ADDR").(string), ":"+port) {
-		t.Errorf("Prometheus asks %s", target)
-	}
-	for _, pattern := range []string{"../example/app/deploy/grafana/provisioning/*/*.yaml", "../example/grafana/*.json"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			t.Errorf("%s: %v, %v", pattern, files, err)
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if filepath.Ext(file) == ".json" && !json.Valid(text) {
-				t.Errorf("%s is no JSON", file)
-			} else if filepath.Ext(file) == ".yaml" {
-				documents(t, file)
-			}
-		}
-	}
-}
+var assignment = regexp.MustCompile(`(?m)^([A-Z][A-Z0-9_]*)=(.*)$`)
 
-// known fails for a variable that the program does not read.
-func known(t *testing.T, name string) {
+// inExample are the variables of .env.example.
+func inExample(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("../.env.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `=`).Match(text) {
-		t.Errorf("%s is not in .env.example", name)
+	found := map[string]string{}
+	for _, match := range assignment.FindAllStringSubmatch(string(text), -1) {
+		found[match[1]] = match[2]
+	}
+	return found
+}
+
+// TestEnvExample_HasWhatTheExampleReads: the settings of dbfx are compared in its own
+// tests; these are the variables that the example itself reads.
+func TestEnvExample_HasWhatTheExampleReads(t *testing.T) {
+	t.Parallel()
+	reads := regexp.MustCompile(`os\.(?:Getenv|LookupEnv)\("([A-Z0-9_]+)"\)`)
+	found := map[string]bool{}
+	err := filepath.WalkDir("../example/app", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, match := range reads.FindAllSubmatch(text, -1) {
+			found[string(match[1])] = true
+		}
+		return err
+	})
+	if err != nil || len(found) < 4 {
+		t.Fatalf("got %v, %v", found, err)
+	}
+	documented := inExample(t)
+	for name := range maps.Keys(found) {
+		if _, ok := documented[name]; !ok && name != "OTEL_SDK_DISABLED" { // the SDK's own, with the others
+			t.Errorf("%s is not in .env.example", name)
+		}
+	}
+	for name, want := range map[string]string{
+		"HTTP_ADDR": web.DefaultAddr, "HTTP_ADMIN_ADDR": web.DefaultAdminAddr, "HTTP_DRAIN_DELAY": "0s", "OTEL_TRACES_EXPORTER": "none",
+		"AUDIT_DATABASE_PATH": "./data/audit.db",
+	} {
+		if documented[name] != want {
+			t.Errorf("%s: the file says %q, and the default is %q", name, documented[name], want)
+		}
 	}
 }
 
@@ -197,6 +125,26 @@ func TestDeploy_DockerfileBuildsAStaticProgramThatIsNotRoot(t *testing.T) {
 			t.Errorf("%s: want %q in %q", word, want, instructions[word])
 		}
 	}
+	goMod, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindSubmatch(goMod)
+	if first := instructions["FROM"][0]; first != "golang:"+string(version[1])+" AS build" {
+		t.Errorf("built by %s, and go.mod wants %s", first, version[1])
+	}
+	for _, copied := range instructions["COPY"] {
+		if from, _, ok := strings.Cut(copied, " "); ok && strings.HasPrefix(from, "--from=") && from != "--from=build" {
+			t.Errorf("no stage %s", from)
+		}
+	}
+	for _, run := range instructions["RUN"] {
+		if _, target, ok := strings.Cut(run, " ./"); ok && strings.Contains(run, "go build") {
+			if _, err := os.Stat(filepath.Join("..", target, "main.go")); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 	if last := instructions["FROM"][len(instructions["FROM"])-1]; !strings.Contains(last, "distroless/static") {
 		t.Errorf("the image is made from %s", last)
 	}
@@ -222,8 +170,8 @@ func TestDeploy_SystemdUnit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"ExecStart=/usr/local/bin/tokens serve", "TimeoutStopSec=35", "StateDirectory=tokens", "Restart=on-failure"} {
-		if !strings.Contains(string(text), want) {
+	for _, want := range []string{"ExecStart=/usr/local/bin/tokens serve", "TimeoutStopSec=35", "StateDirectory=tokens", "WorkingDirectory=%S/tokens", "DynamicUser=yes", "Restart=on-failure"} {
+		if !strings.Contains(string(text), "\n"+want+"\n") {
 			t.Errorf("no %s", want)
 		}
 	}
