@@ -18,7 +18,7 @@ type Point struct {
 	RolledBack int64     `json:"rolled_back"`
 	Unknown    int64     `json:"unknown"`
 	Timeouts   int64     `json:"timeouts"`
-	Wait       float64   `json:"wait"` // the longest that was seen
+	Wait       float64   `json:"wait"` // no session waited for longer
 	Down       bool      `json:"down"`
 }
 
@@ -52,6 +52,9 @@ func (h *history) sample(now time.Time, s dbfx.Stats, down bool) {
 	p.Running, p.Waiting = max(p.Running, s.Running), max(p.Waiting, s.Waiting)
 	p.Limit, p.Down, p.Wait = limitOf(s), p.Down || down, max(p.Wait, s.LongestWait.Seconds())
 	if h.first {
+		p.Wait = max(p.Wait, longestSince(s.Waits, h.before.Waits).Seconds())
+	}
+	if h.first {
 		p.Committed += s.Committed - h.before.Committed
 		p.Read += s.Read - h.before.Read
 		p.RolledBack += s.RolledBack - h.before.RolledBack
@@ -59,6 +62,17 @@ func (h *history) sample(now time.Time, s dbfx.Stats, down bool) {
 		p.Timeouts += s.Timeouts - h.before.Timeouts
 	}
 	h.before, h.first, h.wait = s, true, s.LongestWait
+}
+
+// longestSince is a bound that no wait exceeded which has ended since before, and the
+// last bound there is where one may have.
+func longestSince(now, before dbfx.Distribution) time.Duration {
+	for i := len(now.Counts) - 1; i >= 0; i-- {
+		if now.Counts[i] > before.Counts[i] {
+			return now.Bounds[min(i, len(now.Bounds)-1)]
+		}
+	}
+	return 0
 }
 
 // waited reports whether a session has waited for half a second.

@@ -25,8 +25,9 @@ type Database struct {
 	Since  time.Time  `json:"since"` // of the state, or since the page has watched it
 
 	Running  int     `json:"running"`
-	Waiting  int     `json:"waiting"`
-	Limit    int     `json:"limit"` // of sessions at a time; 0 is none
+	Waiting  int     `json:"waiting"` // for a connection, or SQLite's right to write
+	Blocked  int     `json:"blocked"` // of those that run, who waits for a lock of the database
+	Limit    int     `json:"limit"`   // of sessions at a time; 0 is none
 	Timeouts int64   `json:"timeouts"`
 	Retries  int64   `json:"retries"`
 	Rate     float64 `json:"sessions_per_second"` // over the last minute
@@ -209,6 +210,11 @@ func (w *watched) snapshot(now time.Time) Database {
 	out.Limit = limitOf(stats)
 	out.History, out.Recent, out.Rate = w.history.read(now)
 	out.Now, out.More, out.Block = w.running()
+	for _, s := range out.Now {
+		if s.WaitsFor != "" && !s.Waiting {
+			out.Blocked++
+		}
+	}
 	for _, h := range stats.Handles {
 		out.Handles = append(out.Handles, Handle{
 			Role: h.Role, Max: h.MaxOpenConnections, Open: h.OpenConnections, Used: h.InUse, Idle: h.Idle, Waiting: h.Waiting,

@@ -69,6 +69,9 @@ func (v *view) frame(s Snapshot, before *frame) (*frame, error) {
 	for _, d := range s.Databases {
 		f.stopping = f.stopping || d.State == dbfx.StateStopping
 		for _, name := range sections {
+			if name == "nav" && len(s.Databases) == 1 {
+				continue // the page has none
+			}
 			var b strings.Builder
 			if err := v.templates.ExecuteTemplate(&b, name, d); err != nil {
 				return nil, err

@@ -21,12 +21,12 @@ var files embed.FS
 type view struct{ templates *template.Template }
 
 // sections are the parts of a database that change while one looks.
-var sections = []string{"state", "tiles", "charts", "now", "names", "statements", "storage", "checks", "events"}
+var sections = []string{"nav", "state", "tiles", "charts", "now", "names", "statements", "storage", "checks", "events"}
 
 func newView() *view {
 	t := template.New("page.html").Funcs(template.FuncMap{
 		"seconds": seconds, "bytes": size, "count": count, "clock": clock, "ago": ago, "label": label, "stamp": stamp, "words": words,
-		"stateClass": stateClass, "eventClass": eventClass, "charts": charts, "figure": figure, "section": func(d Database, name string) string { return d.Name + "." + name },
+		"stateClass": stateClass, "eventClass": eventClass, "charts": charts, "figure": figure, "bound": bound, "lineOf": lineOf, "functionOf": functionOf, "section": func(d Database, name string) string { return d.Name + "." + name },
 	})
 	return &view{template.Must(t.ParseFS(files, "web/*.html"))}
 }
@@ -50,17 +50,41 @@ func seconds(s float64) string {
 	case s <= 0:
 		return "0"
 	case s < 0.001:
-		return digits(s*1e6) + " µs"
+		return digits(s*1e6) + "\u00a0µs" // a unit stays with its number
 	case s < 1:
-		return digits(s*1e3) + " ms"
+		return digits(s*1e3) + "\u00a0ms"
 	case s < 120:
-		return digits(s) + " s"
+		return digits(s) + "\u00a0s"
 	case s < 2*3600:
 		return strconv.Itoa(int(s/60)) + " min"
 	case s < 48*3600:
 		return fmt.Sprintf("%d h %02d min", int(s/3600), int(s/60)%60)
 	}
 	return strconv.Itoa(int(s/86400)) + " days"
+}
+
+// bound shows a duration that is one of a few: 25 µs, and not 25.0 µs.
+func bound(s float64) string {
+	number, unit, _ := strings.Cut(seconds(s), "\u00a0")
+	if strings.Contains(number, ".") {
+		number = strings.TrimRight(strings.TrimRight(number, "0"), ".")
+	}
+	return strings.TrimSuffix(number+"\u00a0"+unit, "\u00a0")
+}
+
+// lineOf and functionOf are the two parts of a session's Caller.
+func lineOf(caller string) string {
+	line, _, _ := strings.Cut(caller, " ")
+	return line
+}
+
+// functionOf leaves out the package, which the line names well enough.
+func functionOf(caller string) string {
+	_, function, _ := strings.Cut(caller, " ")
+	if _, name, ok := strings.Cut(function, "."); ok {
+		return name
+	}
+	return function
 }
 
 func digits(v float64) string {
@@ -108,7 +132,12 @@ func clock(t time.Time) string { return t.Format("15:04:05") }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-func ago(t time.Time) string { return seconds(time.Since(t).Seconds()) }
+func ago(t time.Time) string {
+	if s := time.Since(t).Seconds(); s >= 1 {
+		return seconds(s)
+	}
+	return "a moment"
+}
 
 // words shows the kind of an event, whose words the log joins with underscores.
 func words(kind string) string { return strings.ReplaceAll(kind, "_", " ") }
@@ -180,7 +209,7 @@ func charts(d Database) []graph {
 			Legend: []legend{{"read", "read"}, {"committed", "committed"}, {"rolledback", "rolled back"}, {"unknown", "unknown"}},
 		},
 		{
-			Title: "Longest wait", Now: "at most " + seconds(d.Recent.LongestWait), Top: seconds(topWait),
+			Title: "Longest wait", Now: "at most " + bound(d.Recent.LongestWait), Top: bound(topWait),
 			Text:   fmt.Sprintf("Timeouts in 15 minutes: %s.", count(d.Recent.Timeouts)),
 			SVG:    draw(now, d.History, topWait, nil, layer{"waiting", func(p Point) float64 { return p.Wait }}),
 			Legend: []legend{{"waiting", "longest wait"}},

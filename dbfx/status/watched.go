@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,7 +102,7 @@ func (w *watched) running() (list []Session, more int, trouble string) {
 	for i := range list {
 		s := &list[i]
 		if b, ok := blocked[s.Backend]; ok && !s.Waiting && s.Backend != 0 {
-			s.WaitsFor = whom(b, names, list)
+			s.WaitsFor = whom(b, blocked, names, list)
 		}
 	}
 	countBehind(list, blocked, names)
@@ -109,22 +110,38 @@ func (w *watched) running() (list []Session, more int, trouble string) {
 	return list, len(running) - len(list), trouble
 }
 
-// whom names those who block, ours by the names of their sessions.
-func whom(b dbfx.Blocked, names map[uint32]int, list []Session) string {
-	text := ""
-	for _, by := range b.By {
-		one := fmt.Sprintf("process %d", by.Backend)
-		if i, ok := names[by.Backend]; ok {
-			one = fmt.Sprintf("%s (%s)", label(list[i].Name), one)
-		} else if by.Application != "" {
-			one += fmt.Sprintf(" (%s, %s for %s)", by.Application, by.State, seconds(by.Held.Seconds()))
+// whom names those at the head of the queue that b is in, ours by the names of their
+// sessions: PostgreSQL says of one who waits behind others that they block it too.
+func whom(b dbfx.Blocked, blocked map[uint32]dbfx.Blocked, names map[uint32]int, list []Session) string {
+	var heads []string
+	between, seen := 0, map[uint32]bool{b.Backend: true}
+	for queue := []dbfx.Blocked{b}; len(queue) > 0; queue = queue[1:] {
+		for _, by := range queue[0].By {
+			if seen[by.Backend] {
+				continue
+			}
+			seen[by.Backend] = true
+			if next, waits := blocked[by.Backend]; waits {
+				between++
+				queue = append(queue, next)
+				continue
+			}
+			one := fmt.Sprintf("process %d", by.Backend)
+			if i, ok := names[by.Backend]; ok {
+				one = fmt.Sprintf("%s (%s)", label(list[i].Name), one)
+			} else if by.Application != "" {
+				one += fmt.Sprintf(" (%s, %s for %s)", by.Application, by.State, seconds(by.Held.Seconds()))
+			}
+			heads = append(heads, one)
 		}
-		if text != "" {
-			text += ", "
-		}
-		text += one
 	}
-	return text
+	switch {
+	case len(heads) == 0: // a deadlock, which PostgreSQL is about to end
+		return fmt.Sprintf("each other, %d sessions", between+1)
+	case between > 0:
+		return fmt.Sprintf("%s, behind %d more", strings.Join(heads, ", "), between)
+	}
+	return strings.Join(heads, ", ")
 }
 
 // countBehind counts for each session those that wait for it, also behind others:

@@ -82,3 +82,69 @@ func TestFigure_ShowsVersionsAndRatios(t *testing.T) {
 		}
 	}
 }
+
+// TestWhom_NamesTheHeadOfTheQueue: of five that want one row PostgreSQL says of each
+// that those before it block it too.
+func TestWhom_NamesTheHeadOfTheQueue(t *testing.T) {
+	t.Parallel()
+	by := func(pids ...uint32) (list []dbfx.Blocking) {
+		for _, pid := range pids {
+			list = append(list, dbfx.Blocking{Backend: pid, Application: "psql", State: "idle in transaction", Held: time.Minute})
+		}
+		return list
+	}
+	blocked := map[uint32]dbfx.Blocked{}
+	for _, b := range []dbfx.Blocked{{Backend: 2, By: by(1)}, {Backend: 3, By: by(2, 1)}, {Backend: 4, By: by(3, 2)}, {Backend: 5, By: by(9)}, {Backend: 6, By: by(7)}, {Backend: 7, By: by(6)}} {
+		blocked[b.Backend] = b
+	}
+	list := []Session{{Name: "recount", Backend: 1}}
+	for give, want := range map[uint32]string{
+		2: "recount (process 1)", 3: "recount (process 1), behind 1 more", 4: "recount (process 1), behind 2 more",
+		5: "process 9 (psql, idle in transaction for 60.0\u00a0s)", 6: "each other, 2 sessions",
+	} {
+		if got := whom(blocked[give], blocked, map[uint32]int{1: 0}, list); got != want {
+			t.Errorf("%d: got %q, want %q", give, got, want)
+		}
+	}
+}
+
+// TestHistory_TheLongestWaitIsNeverLessThanOneThatEnded: most end between two samples.
+func TestHistory_TheLongestWaitIsNeverLessThanOneThatEnded(t *testing.T) {
+	t.Parallel()
+	bounds := dbfx.Bounds()
+	stats := func(class int) dbfx.Stats {
+		counts := make([]int64, len(bounds)+1)
+		counts[0], counts[class] = 5, counts[class]+1
+		return dbfx.Stats{Waits: dbfx.Distribution{Bounds: bounds, Counts: counts}}
+	}
+	now := time.Now().Truncate(pointLength)
+	for _, class := range []int{1, len(bounds) - 1, len(bounds)} {
+		var h history
+		h.sample(now, stats(0), false)
+		h.sample(now.Add(time.Second), stats(class), false)
+		_, recent, _ := h.read(now.Add(time.Second))
+		if want := bounds[min(class, len(bounds)-1)].Seconds(); recent.LongestWait != want || h.waited() {
+			t.Errorf("class %d: got %g s, want %g", class, recent.LongestWait, want)
+		}
+	}
+}
+
+func TestBound_HasNoDigitsThatAreNotKnown(t *testing.T) {
+	t.Parallel()
+	for give, want := range map[float64]string{0: "0", 25e-6: "25\u00a0µs", 0.0025: "2.5\u00a0ms", 0.1: "100\u00a0ms", 10: "10\u00a0s"} {
+		if got := bound(give); got != want {
+			t.Errorf("%g: got %q, want %q", give, got, want)
+		}
+	}
+}
+
+func TestCaller_IsALineAndAFunction(t *testing.T) {
+	t.Parallel()
+	for give, want := range map[string][2]string{
+		"store.go:42 store.(*Store).Create.func1": {"store.go:42", "(*Store).Create.func1"}, "store.Create": {"store.Create", ""}, "": {"", ""},
+	} {
+		if got := [2]string{lineOf(give), functionOf(give)}; got != want {
+			t.Errorf("%q: got %q, want %q", give, got, want)
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -49,7 +48,7 @@ func TestPage_MovesUnderLoadAndKeepsToItself(t *testing.T) {
 	s.moves(t, b)
 	s.load(t)
 	if dir := os.Getenv("DBFX_SCREENSHOTS"); dir != "" {
-		time.Sleep(45 * time.Second) // a chart with something in it, for the pictures alone
+		s.past(t) // for the pictures alone
 	}
 	s.hold(t, 4)
 	b.until(t, `[...document.querySelectorAll('[id="default.now"] tr.holder')].some(r => r.textContent.includes("recount stock"))`)

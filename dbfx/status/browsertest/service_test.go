@@ -134,6 +134,17 @@ func (s *service) readReport(ctx context.Context) error {
 	}, dbfx.Name("read report"))
 }
 
+// past makes a minute and a half that a chart and a log can tell of: load, a pool that is full,
+// and load again.
+func (s *service) past(t *testing.T) {
+	t.Helper()
+	time.Sleep(30 * time.Second)
+	release := s.hold(t, 9)
+	time.Sleep(6 * time.Second)
+	release()
+	time.Sleep(50 * time.Second)
+}
+
 // hold locks a row of stock until release, with waiters behind it: what a person
 // opens the page for.
 func (s *service) hold(t *testing.T, waiters int) (release func()) {
