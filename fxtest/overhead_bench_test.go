@@ -4,6 +4,7 @@ package fxtest_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -154,9 +155,8 @@ func overhead(b *testing.B, cfg dbfx.Config, batch int) {
 	list := variants(b, cfg)
 	ratios, took := make([][]float64, len(list)), make([]float64, len(list))
 	var none []float64
-	for turn := 0; b.Loop(); turn++ {
-		for i := range list {
-			i = (i + turn) % len(list) // no one is always first
+	for b.Loop() {
+		for _, i := range rand.Perm(len(list)) { // what one leaves to the collector is not always the same one's
 			before := cpuTime(b)
 			for range batch {
 				list[i].run(b)
