@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -132,6 +135,44 @@ func TestDial_ARefusalNamesEachHostAndNotTLS(t *testing.T) {
 	if err == nil || !contains(err.Error(), fmt.Sprintf("127.0.0.1:%d: connection refused", dead), fmt.Sprintf("127.0.0.1:%d: the server is in another role, target_session_attrs=read-write", standby.Port())) ||
 		contains(err.Error(), "TLS") || contains(err.Error(), "sslrootcert") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestDial_WhatComesAfterTheRefusalOfTLSIsTheReason: with sslmode=prefer the server has no
+// TLS, and the line is cut behind that.
+func TestDial_WhatComesAfterTheRefusalOfTLSIsTheReason(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var taken atomic.Int64
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = listener.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			taken.Add(1)
+			first := make([]byte, 8)
+			if _, err := io.ReadFull(conn, first); err == nil && first[3] == 8 { // it asks for TLS
+				_, _ = conn.Write([]byte{'N'})
+				_, _ = io.ReadFull(conn, first)
+			}
+			_ = conn.Close()
+		}
+	})
+	cfg := dbfx.DefaultConfig()
+	cfg.StartTimeout = 3 * time.Second
+	cfg.User, cfg.Password, cfg.Name = "ada", dbfx.NewSecret("secret"), "tokens"
+	_, err = dbfx.Open(t.Context(), hosts(cfg, "sslmode=prefer", listener.Addr().(*net.TCPAddr).Port))
+	if err == nil || contains(err.Error(), "TLS") || contains(err.Error(), "sslrootcert") {
+		t.Errorf("got %v", err)
+	}
+	if n := taken.Load(); n <= 2 {
+		t.Errorf("%d connections: the start has not tried again", n)
 	}
 }
 

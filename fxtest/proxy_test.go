@@ -23,6 +23,7 @@ type proxy struct {
 	conns   []net.Conn
 	links   []*link
 	silent  bool   // swallow everything in both directions
+	deaf    bool   // … of new connections
 	trigger []byte // when a client sends it …
 	act     fault
 	each    bool // … each time, and not once
@@ -106,6 +107,16 @@ func (p *proxy) heal() {
 	p.silent = false
 }
 
+// deafen makes new connections swallow everything, and of those that are open the first.
+func (p *proxy) deafen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = true
+	p.links[0].mu.Lock()
+	defer p.links[0].mu.Unlock()
+	p.links[0].stranded = true
+}
+
 // strand makes the connections that are open swallow everything.
 func (p *proxy) strand() {
 	p.mu.Lock()
@@ -135,6 +146,7 @@ func (p *proxy) serve(client net.Conn) {
 	}
 	link := &link{proxy: p, client: client, server: server}
 	p.mu.Lock()
+	link.stranded = p.deaf
 	p.conns, p.links = append(p.conns, client, server), append(p.links, link)
 	p.mu.Unlock()
 	var wg sync.WaitGroup

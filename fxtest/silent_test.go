@@ -2,6 +2,7 @@ package fxtest_test
 
 import (
 	"context"
+	"database/sql"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -171,4 +172,39 @@ func TestSilence_ASlowStatementIsNotSilent(t *testing.T) {
 	if n := y.dialled() - before; n > 0 {
 		t.Errorf("%d dials because of slow statements", n)
 	}
+}
+
+// TestSilence_APingLeavesTimeForAnotherConnection: the connection that is first in turn is
+// silent, those behind it are not, and no new one can be made that would prove it. A ping
+// may take longer than the session has.
+func TestSilence_APingLeavesTimeForAnotherConnection(t *testing.T) {
+	t.Parallel()
+	onceOf(t, 3, func() error {
+		cfg := fxtest.Postgres(t)
+		p := newProxy(t, cfg)
+		cfg.Port, cfg.ConnectTimeout = p.port, 5*time.Minute
+		db, err := dbfx.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { p.cut(); _ = db.Close(context.Background()) }()
+		var conns []*sql.Conn
+		for range 3 {
+			conn, err := db.DB().Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+		}
+		for _, conn := range []*sql.Conn{conns[1], conns[2], conns[0]} { // the last one goes first
+			if err := conn.Close(); err != nil {
+				return err
+			}
+		}
+		p.deafen()
+		time.Sleep(1100 * time.Millisecond) // of idling make them suspect
+		ctx, cancel := context.WithTimeout(t.Context(), 1900*time.Millisecond)
+		defer cancel()
+		return db.Sessions().Run(ctx, touch)
+	})
 }
