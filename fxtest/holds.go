@@ -2,6 +2,7 @@ package fxtest
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 type holds struct {
 	mu    sync.Mutex
 	taken map[any][]uintptr
+	dbs   []*sql.DB
 }
 
 func (h *holds) take(c any) {
@@ -37,26 +39,47 @@ func (h *holds) free(c any) {
 	delete(h.taken, c)
 }
 
+func (h *holds) add(db *sql.DB) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dbs = append(h.dbs, db)
+}
+
 // bare returns the places where connections were taken that are still out and
 // belong to no session.
+//
+// What database/sql opened on a goroutine of its own went to whoever waited, or, if
+// no one did any more, to the idle ones: it does not say. So of those only as many
+// are out as the pools have in use beyond the others.
 func (h *holds) bare() []string {
 	h.mu.Lock()
 	stacks := make([][]uintptr, 0, len(h.taken))
 	for _, stack := range h.taken {
 		stacks = append(stacks, stack)
 	}
+	used := 0
+	for _, db := range h.dbs {
+		used += db.Stats().InUse
+	}
 	h.mu.Unlock()
-	var places []string
+	var places, unknown []string
 	for _, stack := range stacks {
-		if place := userPlace(stack); place != "" {
+		switch place := userPlace(stack); place {
+		case openerPlace:
+			unknown = append(unknown, place)
+		case "":
+		default:
 			places = append(places, place)
 		}
 	}
+	known := len(stacks) - len(unknown)
+	places = append(places, unknown[:min(len(unknown), max(0, used-known))]...)
 	slices.Sort(places)
 	return places
 }
 
 const (
+	openerPlace = "\ta goroutine of database/sql"
 	dbfxPackage = "github.com/sergas/dbkit/dbfx."
 	deepest     = 5 // lines of a place
 )
@@ -79,7 +102,7 @@ func userPlace(stack []uintptr) string {
 		}
 	}
 	if len(lines) == 0 {
-		return "\ta goroutine of database/sql"
+		return openerPlace
 	}
 	return strings.Join(lines, "\n")
 }

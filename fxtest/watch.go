@@ -51,11 +51,15 @@ func (w *watch) option() fx.Option {
 // opener puts the watch between the application's Opener and the connections.
 func (w *watch) opener(own dbfx.Opener) dbfx.Opener {
 	return func(h dbfx.HandleInfo, c driver.Connector) *sql.DB {
-		c = &heldConnector{Connector: c, holds: w.holdsOf(h.Database)}
+		holds := w.holdsOf(h.Database)
 		if own == nil {
-			return sql.OpenDB(c)
+			own = func(_ dbfx.HandleInfo, c driver.Connector) *sql.DB { return sql.OpenDB(c) }
 		}
-		return own(h, c)
+		db := own(h, &heldConnector{Connector: c, holds: holds})
+		if db != nil { // an Opener may fail so
+			holds.add(db)
+		}
+		return db
 	}
 }
 
