@@ -108,3 +108,18 @@ func TestImports_LinkTheseModulesAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestImports_RequireNoHeavyModules: what go.mod requires for a test stands in the
+// module list of everyone who requires dbfx.
+func TestImports_RequireNoHeavyModules(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, heavy := range []string{"embedded-postgres", "/lib/pq", "/xz", "/rapid", "testcontainers", "sqlmock", "docker"} {
+		if strings.Contains(string(text), heavy) {
+			t.Errorf("go.mod requires %s", heavy)
+		}
+	}
+}
