@@ -57,7 +57,7 @@ func sqliteDir(tb testing.TB) string {
 		switch {
 		case tb.Failed() && keeps():
 			_, _ = io.WriteString(own.life, "keep\n")
-			tb.Logf("fxtest: the database is kept: sqlite3 %s", quoted(filepath.Join(dir, "test.db")))
+			tb.Logf("fxtest: the database is kept: sqlite3 %s\n\tremove what this run has kept with: rm -r %s", quoted(filepath.Join(dir, "test.db")), quoted(own.dir))
 			return
 		case tb.Failed():
 			tb.Logf("fxtest: the SQLite file goes with its test; run again with %s=1 to look into it", keepVariable)

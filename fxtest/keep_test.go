@@ -144,9 +144,20 @@ func TestSQLite_KeepsTheFileOfAFailedTest(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	out, _ := child(t, "DBFX_TEST_KEEP=1", "TMPDIR="+t.TempDir()).CombinedOutput() // what is kept goes with this test
+	place := t.TempDir() // what is kept goes with this test in any case
+	out, _ := child(t, "DBFX_TEST_KEEP=1", "TMPDIR="+place).CombinedOutput()
 	if got := lookInto(t, printed(t, out, "sqlite3 ")); got != "0" {
 		t.Errorf("sqlite3 says %q", got)
+	}
+	end := printed(t, out, "rm -r ")
+	if !strings.HasPrefix(end, "rm -r '"+place+"/dbfx-sqlite-") || strings.ContainsAny(end, ";&|") {
+		t.Fatalf("it is not its folder that is to be removed: %s", end)
+	}
+	if out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", end).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v: %s", end, err, out)
+	}
+	if left, err := os.ReadDir(place); err != nil || len(left) > 0 {
+		t.Errorf("%s left %v, %v", end, left, err)
 	}
 	if out, _ := child(t).CombinedOutput(); !strings.Contains(string(out), "run again with DBFX_TEST_KEEP=1") {
 		t.Errorf("got\n%s", out)
