@@ -54,6 +54,50 @@ func TestPostgres_ARefusedGrowthWaitsForAConnection(t *testing.T) {
 	wg.Wait()
 }
 
+// TestPostgres_ARefusedGrowthIsNotToldWhileConnectionsAreInUse: all three that the role may
+// have are, and a fourth session waits for one of them, however often the server refuses.
+func TestPostgres_ARefusedGrowthIsNotToldWhileConnectionsAreInUse(t *testing.T) {
+	t.Parallel()
+	server := fxtest.NewServer(t)
+	cfg := newRole(t, server.Database(t), "secret", "connection limit 3")
+	door := doorTo(t, cfg.Port)
+	door.open()
+	cfg.Port, cfg.PoolTimeout = door.port, 5*time.Minute
+	db := open(t, cfg)
+	entered, leave, ended := make(chan struct{}), make(chan struct{}), make(chan error, 3)
+	for range 3 {
+		go func() {
+			ended <- db.Sessions().Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+				entered <- struct{}{}
+				<-leave
+				return touch(ctx, tx)
+			})
+		}()
+	}
+	for range 3 {
+		<-entered
+	}
+	before := door.dials.Load()
+	fourth := make(chan error, 1)
+	go func() { fourth <- db.Sessions().Run(t.Context(), touch) }()
+	for refused := false; !refused; refused = door.dials.Load() >= before+3 {
+		select {
+		case err := <-fourth:
+			t.Fatalf("it has not waited: %v", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	close(leave)
+	if err := <-fourth; err != nil {
+		t.Error(err)
+	}
+	for range 3 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestPostgres_AFullServerCostsNoSessionWhileAConnectionIdles: a session's connection dies
 // before its first statement, another client takes its place at the server, and the pool
 // has two that idle. It failed with 53300.

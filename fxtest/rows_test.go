@@ -18,6 +18,10 @@ func TestPostgres_OpenRowsAreSaidToBeOpen(t *testing.T) {
 	attempts := 0
 	err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
 		attempts++
+		prepared, err := tx.PrepareContext(ctx, "select 1")
+		if err != nil {
+			return err
+		}
 		rows, err := tx.QueryContext(ctx, "select generate_series(1, 10)")
 		if err != nil {
 			return err
@@ -25,6 +29,7 @@ func TestPostgres_OpenRowsAreSaidToBeOpen(t *testing.T) {
 		defer func() { _ = rows.Close() }()
 		rows.Next()
 		for _, err := range []error{
+			prepared.QueryRowContext(ctx).Scan(new(int)),
 			put(ctx, tx, "a", 1), tx.QueryRowContext(ctx, "select 1").Scan(new(int)),
 			app.Sessions.Run(ctx, func(context.Context, *dbfx.Session) error { return nil }),
 		} {

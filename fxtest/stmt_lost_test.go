@@ -36,3 +36,38 @@ func TestPostgres_APreparedStatementOnALostConnectionSaysSo(t *testing.T) {
 		}
 	}
 }
+
+// TestPostgres_ALostConnectionSaysSoEachTime: whoever goes on with a connection that is
+// gone is told that, by each way that keeps one.
+func TestPostgres_ALostConnectionSaysSoEachTime(t *testing.T) {
+	t.Parallel()
+	app, _, p := proxied(t)
+	twice := func(how string, db dbfx.DBTX) {
+		p.cut()
+		for range 2 {
+			_, err := db.ExecContext(t.Context(), "select 1")
+			if err == nil || contains(err.Error(), "driver: bad connection") {
+				t.Errorf("%s: got %v", how, err)
+			}
+		}
+	}
+	conn, err := app.DB.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice("Conn", conn)
+	_ = conn.Close()
+	tx, err := app.DB.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice("Tx", tx)
+	_ = tx.Rollback()
+	_ = app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+		if err := touch(ctx, tx); err != nil {
+			return err
+		}
+		twice("SQLTx", tx.SQLTx())
+		return nil
+	})
+}
