@@ -139,7 +139,7 @@ func whom(b dbfx.Blocked, blocked map[uint32]dbfx.Blocked, names map[uint32]int,
 	case len(heads) == 0: // a deadlock, which PostgreSQL is about to end
 		return fmt.Sprintf("each other, %d sessions", between+1)
 	case between > 0:
-		return fmt.Sprintf("%s, behind %d more", strings.Join(heads, ", "), between)
+		return fmt.Sprintf("%s, behind\u00a0%d\u00a0more", strings.Join(heads, ", "), between)
 	}
 	return strings.Join(heads, ", ")
 }

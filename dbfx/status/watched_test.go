@@ -99,7 +99,7 @@ func TestWhom_NamesTheHeadOfTheQueue(t *testing.T) {
 	}
 	list := []Session{{Name: "recount", Backend: 1}}
 	for give, want := range map[uint32]string{
-		2: "recount (process 1)", 3: "recount (process 1), behind 1 more", 4: "recount (process 1), behind 2 more",
+		2: "recount (process 1)", 3: "recount (process 1), behind\u00a01\u00a0more", 4: "recount (process 1), behind\u00a02\u00a0more",
 		5: "process 9 (psql, idle in transaction for 60.0\u00a0s)", 6: "each other, 2 sessions",
 	} {
 		if got := whom(blocked[give], blocked, map[uint32]int{1: 0}, list); got != want {
