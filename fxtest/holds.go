@@ -48,9 +48,9 @@ func (h *holds) add(db *sql.DB) {
 // bare returns the places where connections were taken that are still out and
 // belong to no session.
 //
-// What database/sql opened on a goroutine of its own went to whoever waited, or, if
-// no one did any more, to the idle ones: it does not say. So of those only as many
-// are out as the pools have in use beyond the others.
+// A connection that database/sql opened on a goroutine of its own went to whoever
+// waited, or, if no one did any more, to the idle ones: it does not say. So of those
+// only as many are out as the pools have in use beyond the others.
 func (h *holds) bare() []string {
 	h.mu.Lock()
 	stacks := make([][]uintptr, 0, len(h.taken))

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What two contexts bound ends with the first of them, and says so.
+// TestCall_EndsWithTheFirstOfItsContexts: and says which one it was.
 func TestCall_EndsWithTheFirstOfItsContexts(t *testing.T) {
 	t.Parallel()
 	type key struct{}

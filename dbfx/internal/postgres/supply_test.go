@@ -113,8 +113,8 @@ func TestSupply_DialsDoNotAllStartAtOnce(t *testing.T) {
 	})
 }
 
-// What a dial brings when its request has left, and no other one waits, is kept for the
-// next, up to the limit of the pool.
+// TestSupply_KeepsWhatComesTooLate: a connection whose request has left, and for which
+// no other one waits, is kept for the next, up to the limit of the pool.
 func TestSupply_KeepsWhatComesTooLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
