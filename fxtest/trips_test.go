@@ -83,7 +83,9 @@ func (y *tally) connect(client net.Conn) {
 	y.mu.Unlock()
 }
 
-// count returns how many round trips fn waited for.
+// count returns how many requests were answered during fn: what fn waited for, and
+// any answer nobody waits for that happens to come before fn ends. Where there is
+// one, fn calls hold before it is asked for.
 func (y *tally) count(fn func()) int {
 	y.mu.Lock()
 	before := y.answers
