@@ -10,19 +10,24 @@ import (
 // thread of the runtime, which costs more than the rest of a session's begin. The
 // one timer is set for the first end, and stays set when that wait is over: it then
 // looks for the next, so that it runs once in a while and not once a session.
+//
+// So a wait has no order before the timer has fired once while it lasts: to begin
+// and to stop it is to put it at the end of a list and to take it out.
 type deadlines struct {
-	mu    sync.Mutex
-	first *deadline
-	at    time.Time // when the timer fires; zero when it is not set
-	timer *time.Timer
+	mu sync.Mutex
+	// The first sorted of the waits are a heap: each ends no sooner than the one at
+	// (i-1)/2, so that the first of them is next.
+	waits  []*deadline
+	sorted int
+	at     time.Time // when the timer fires; zero when it is not set
+	timer  *time.Timer
 }
 
 // deadline is the end of one wait. The zero deadline is not set.
 type deadline struct {
-	at         time.Time
-	fn         func()
-	prev, next *deadline
-	set        bool
+	at    time.Time
+	fn    func()
+	place int // among the waits, from 1; 0 where it is not set
 }
 
 // set makes fn run on a goroutine of its own at a time, unless d is stopped before.
@@ -30,13 +35,12 @@ type deadline struct {
 func (s *deadlines) set(d *deadline, at time.Time, fn func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d.at, d.fn, d.set = at, fn, true
-	d.prev, d.next = nil, s.first
-	if s.first != nil {
-		s.first.prev = d
+	d.at, d.fn = at, fn
+	s.waits = append(s.waits, d)
+	d.place = len(s.waits)
+	if s.at.IsZero() || at.Before(s.at) {
+		s.wake(at)
 	}
-	s.first = d
-	s.wake(at)
 }
 
 // stop reports whether it kept fn from running; it does not for a deadline that is
@@ -44,31 +48,15 @@ func (s *deadlines) set(d *deadline, at time.Time, fn func()) {
 func (s *deadlines) stop(d *deadline) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.remove(d)
-}
-
-// remove takes d out of the list. The mutex is held.
-func (s *deadlines) remove(d *deadline) bool {
-	if !d.set {
+	if d.place == 0 {
 		return false
 	}
-	if d.prev != nil {
-		d.prev.next = d.next
-	} else {
-		s.first = d.next
-	}
-	if d.next != nil {
-		d.next.prev = d.prev
-	}
-	d.prev, d.next, d.set = nil, nil, false
+	s.remove(d)
 	return true
 }
 
-// wake sees to it that the timer fires at that time or before. The mutex is held.
+// wake sets the timer. The mutex is held.
 func (s *deadlines) wake(at time.Time) {
-	if !s.at.IsZero() && !at.Before(s.at) {
-		return
-	}
 	s.at = at
 	if s.timer == nil {
 		s.timer = time.AfterFunc(time.Until(at), s.fire)
@@ -82,20 +70,63 @@ func (s *deadlines) fire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.at = time.Time{}
-	now := time.Now()
-	var next time.Time
-	for d := s.first; d != nil; {
-		after := d.next
-		switch {
-		case !d.at.After(now):
-			s.remove(d)
-			go d.fn()
-		case next.IsZero() || d.at.Before(next):
-			next = d.at
-		}
-		d = after
+	for ; s.sorted < len(s.waits); s.sorted++ {
+		s.up(s.waits[s.sorted], s.sorted)
 	}
-	if !next.IsZero() {
-		s.wake(next)
+	for now := time.Now(); len(s.waits) > 0; {
+		next := s.waits[0]
+		if next.at.After(now) {
+			s.wake(next.at)
+			return
+		}
+		go next.fn()
+		s.remove(next)
 	}
 }
+
+// remove takes d out. The mutex is held.
+func (s *deadlines) remove(d *deadline) {
+	i := d.place - 1
+	if i < s.sorted { // its place gets the last of the heap, whose place is then free
+		s.sorted--
+		if other := s.waits[s.sorted]; other != d {
+			s.up(other, s.down(other, i))
+		}
+		i = s.sorted
+	}
+	end := len(s.waits) - 1
+	if i < end {
+		s.put(s.waits[end], i)
+	}
+	s.waits[end] = nil
+	s.waits = s.waits[:end]
+	d.place = 0
+}
+
+// up puts d at i, or above where that ends later. The mutex is held.
+func (s *deadlines) up(d *deadline, i int) {
+	for i > 0 && d.at.Before(s.waits[(i-1)/2].at) {
+		s.put(s.waits[(i-1)/2], i)
+		i = (i - 1) / 2
+	}
+	s.put(d, i)
+}
+
+// down finds the place for d in the heap from i downwards; what ends sooner moves
+// up. The mutex is held.
+func (s *deadlines) down(d *deadline, i int) int {
+	for {
+		below := 2*i + 1
+		if other := below + 1; other < s.sorted && s.waits[other].at.Before(s.waits[below].at) {
+			below = other
+		}
+		if below >= s.sorted || !s.waits[below].at.Before(d.at) {
+			return i
+		}
+		s.put(s.waits[below], i)
+		i = below
+	}
+}
+
+// put puts d at i. The mutex is held.
+func (s *deadlines) put(d *deadline, i int) { s.waits[i], d.place = d, i+1 }

@@ -3,7 +3,10 @@ package dbfx
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,7 +47,7 @@ func TestDeadlines_FireInTimeWhateverWasStopped(t *testing.T) {
 		if n := <-w.fired; n != 5 || w.stop(d) {
 			t.Errorf("%d fired, want 5, which cannot be stopped any more", n)
 		}
-		if w.first != nil || !w.at.IsZero() {
+		if len(w.waits) > 0 || !w.at.IsZero() {
 			t.Error("something is left")
 		}
 	})
@@ -71,6 +74,100 @@ func TestDeadlines_ManyShortWaitsSetOneTimer(t *testing.T) {
 			t.Error("a stopped wait ended")
 		}
 	})
+}
+
+func TestDeadlines_AreSortedWhenTheTimerFires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		random := rand.New(rand.NewPCG(1, 2))
+		var s deadlines
+		var mu sync.Mutex
+		var set []*deadline
+		ends := map[*deadline]time.Time{} // of those that are set
+		for range 5000 {
+			switch n := random.IntN(10); {
+			case n < 6:
+				d := new(deadline)
+				at := time.Now().Add(time.Duration(random.IntN(1000))*time.Millisecond + time.Microsecond) // while we sleep
+				mu.Lock()
+				ends[d], set = at, append(set, d)
+				mu.Unlock()
+				s.set(d, at, func() {
+					mu.Lock()
+					defer mu.Unlock()
+					if !ends[d].Equal(time.Now()) {
+						t.Errorf("it fired at %s, want %s", time.Now(), ends[d])
+					}
+					delete(ends, d)
+				})
+			case n < 9 && len(set) > 0:
+				d := set[random.IntN(len(set))]
+				mu.Lock()
+				_, want := ends[d]
+				delete(ends, d)
+				mu.Unlock()
+				if s.stop(d) != want {
+					t.Errorf("stop: want %t", want)
+				}
+			default:
+				time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
+				synctest.Wait()
+			}
+			s.check(t, len(ends))
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		s.check(t, 0)
+	})
+}
+
+// check looks whether n are set, and each where it belongs.
+func (s *deadlines) check(t *testing.T, n int) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waits) != n || s.sorted > n {
+		t.Fatalf("%d are set, %d of them sorted, want %d", len(s.waits), s.sorted, n)
+	}
+	for i, d := range s.waits {
+		if d.place != i+1 {
+			t.Fatalf("what stands at %d says %d", i+1, d.place)
+		}
+		if i < s.sorted && d.at.Before(s.waits[max(i-1, 0)/2].at) {
+			t.Fatalf("%d of %d ends before the one above it", i+1, s.sorted)
+		}
+		if s.at.IsZero() || i >= s.sorted && d.at.Before(s.at) {
+			t.Fatalf("the timer is set for %s, and %s ends before", s.at, d.at)
+		}
+	}
+}
+
+func TestDeadlines_EachEndsOnce(t *testing.T) {
+	var s deadlines
+	var fired, stopped atomic.Int32
+	var wg sync.WaitGroup
+	const workers, rounds = 8, 500
+	for worker := range workers {
+		wg.Go(func() {
+			var inner sync.WaitGroup
+			for i := range rounds {
+				d := new(deadline)
+				inner.Add(1)
+				s.set(d, time.Now().Add(time.Duration((worker+i)%5)*100*time.Microsecond), func() { fired.Add(1); inner.Done() })
+				if i%3 > 0 {
+					runtime.Gosched()
+					if s.stop(d) {
+						stopped.Add(1)
+						inner.Done()
+					}
+				}
+			}
+			inner.Wait()
+		})
+	}
+	wg.Wait()
+	if n := fired.Load() + stopped.Load(); n != workers*rounds {
+		t.Errorf("%d ended, want %d", n, workers*rounds)
+	}
 }
 
 func TestLimited_IsAContext(t *testing.T) {
