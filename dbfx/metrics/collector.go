@@ -17,7 +17,7 @@ func desc(label, name, help string, labels ...string) *prometheus.Desc {
 type collector struct {
 	database *dbfx.Database
 	vectors  []prometheus.Collector // what the observer counts
-	sql      []sqlMetric
+	sql      []sqlMetric            // of the database, then of its replicas
 	own      map[string]*prometheus.Desc
 }
 
@@ -55,11 +55,9 @@ var ownMetrics = []struct {
 
 func newCollector(d *dbfx.Database, s *sessions, label string) *collector {
 	c := &collector{database: d, sql: sqlMetrics(label), own: map[string]*prometheus.Desc{}}
+	c.sql = append(c.sql, sqlMetrics(label+":replica")...)
 	for _, v := range []prometheus.Collector{s.duration, s.attempts, s.events} {
 		c.vectors = append(c.vectors, prometheus.WrapCollectorWith(prometheus.Labels{"db_name": label}, v))
-	}
-	if hasReplica(d) {
-		c.sql = append(c.sql, sqlMetrics(label+":replica")...)
 	}
 	for _, m := range ownMetrics {
 		c.own[m.name] = desc(label, m.name, m.help, m.labels...)
@@ -67,16 +65,9 @@ func newCollector(d *dbfx.Database, s *sessions, label string) *collector {
 	return c
 }
 
-func hasReplica(d *dbfx.Database) bool {
-	for _, h := range d.Sessions().Stats().Handles {
-		if h.Role == string(dbfx.RoleReplica) {
-			return true
-		}
-	}
-	return false
-}
-
-// Describe implements prometheus.Collector.
+// Describe implements prometheus.Collector. It has the replicas also where there are
+// none: a registry says of two collectors that they are the same where they describe
+// the same, and that is how the name of another application is told.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.sql {
 		ch <- m.desc
@@ -94,11 +85,12 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	stats := c.database.Sessions().Stats()
 	main, replica := sums(stats.Handles)
-	for i, m := range c.sql {
-		if i < sqlCount {
-			ch <- m.metric(main)
-		} else {
-			ch <- m.metric(replica)
+	for _, m := range c.sql[:sqlCount] {
+		ch <- m.metric(main)
+	}
+	if replica != nil {
+		for _, m := range c.sql[sqlCount:] {
+			ch <- m.metric(*replica)
 		}
 	}
 	for _, v := range c.vectors {

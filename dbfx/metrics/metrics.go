@@ -10,7 +10,8 @@
 //
 // The family go_sql_* is named as client_golang's DBStatsCollector names it, so
 // that its dashboards work; its waits count the queue of the sessions, which
-// sql.DBStats does not know. The family dbfx_* has what a *sql.DB cannot tell.
+// sql.DBStats does not know. It stands for that collector: leave that out, or
+// give it another db_name. The family dbfx_* has what a *sql.DB cannot tell.
 // Labels hold names of databases and sessions, and no text of a statement.
 package metrics
 
@@ -31,12 +32,13 @@ import (
 type Metrics struct {
 	mu        sync.RWMutex
 	databases map[string]*sessions // by the name given to Named
+	holders   map[string]holder
 }
 
 var _ dbfx.EventObserver = (*Metrics)(nil)
 
 // New makes the Metrics of one application.
-func New() *Metrics { return &Metrics{databases: map[string]*sessions{}} }
+func New() *Metrics { return &Metrics{databases: map[string]*sessions{}, holders: map[string]holder{}} }
 
 // most is how many names of sessions a database has series for. Names that a
 // program makes up while it runs all count as "other" from there on.

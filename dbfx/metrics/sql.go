@@ -51,12 +51,16 @@ func sqlMetrics(label string) []sqlMetric {
 	}
 }
 
-// sums adds up the handles of the database itself, and those of its replicas.
-func sums(handles []dbfx.HandleStats) (main, replica sql.DBStats) {
+// sums adds up the handles of the database itself, and those of its replicas: nil
+// without one.
+func sums(handles []dbfx.HandleStats) (main sql.DBStats, replica *sql.DBStats) {
 	for _, h := range handles {
 		to := &main
 		if h.Role == string(dbfx.RoleReplica) {
-			to = &replica
+			if replica == nil {
+				replica = &sql.DBStats{}
+			}
+			to = replica
 		}
 		to.MaxOpenConnections += h.MaxOpenConnections
 		to.OpenConnections += h.OpenConnections
