@@ -19,13 +19,14 @@ type monitor struct {
 	wg       sync.WaitGroup
 
 	refused atomic.Pointer[refusal] // of writes; nil while there is none
-	outage  outage
+	mu      sync.Mutex              // of who reads refused to tell it
 
-	mu           sync.Mutex
-	refusedSince time.Time
+	// What the log has told.
+	outage  outage // of the database
+	writes  outage // of writes alone
+	standIn outage // of the replicas
 
 	// Of the goroutine alone.
-	awaySince             time.Time // of the replicas
 	fullSince, stuckSince time.Time
 	relievedAt            time.Time
 	lastFull              time.Time
@@ -45,7 +46,21 @@ const (
 )
 
 func newMonitor(d *Database) *monitor {
-	return &monitor{database: d, poke: make(chan struct{}, 1), stop: make(chan struct{})}
+	return &monitor{
+		database: d, poke: make(chan struct{}, 1), stop: make(chan struct{}),
+		outage: outage{
+			begin: Event{Kind: EventDown, Text: "the database does not answer"},
+			end:   Event{Kind: EventUp, Text: "the database answers again"},
+		},
+		writes: outage{
+			begin: Event{Kind: EventNoWrites, Text: noWrites},
+			end:   Event{Kind: EventWritesAgain, Text: "the database takes writes again"},
+		},
+		standIn: outage{
+			begin: Event{Kind: EventStandIn, Text: "the primary stands in for the replicas"},
+			end:   Event{Kind: EventReplicaBack, Text: "Views read from the replicas again"},
+		},
+	}
 }
 
 func (m *monitor) start() {
@@ -97,8 +112,9 @@ func (m *monitor) look(now time.Time) {
 	m.lookAtLong(running)
 	m.lookAtWAL()
 	m.lookAtReplica(now)
+	m.lookAtWrites(now)
 	first := len(d.checks) > 0 && d.health.Last().Time.IsZero() // so that the page and the metrics know what the checks say
-	if first || !m.suspect.IsZero() || m.isDown() || m.refused.Load() != nil {
+	if first || !m.suspect.IsZero() || m.outage.isOut() || m.refused.Load() != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		defer context.AfterFunc(d.active.closing, cancel)()
@@ -135,7 +151,7 @@ func (m *monitor) lookAtWaits(now time.Time, running []RunningSession) {
 		m.lastFull = now
 	}
 	switch {
-	case full && m.fullSince.IsZero() && !m.isDown():
+	case full && m.fullSince.IsZero() && !m.outage.isOut():
 		m.fullSince, m.timeouts = now.Add(-longest), before
 		e := Event{Kind: EventSaturated, Text: "sessions wait for a connection", Waiting: waiting, Wait: longest}
 		if holder := oldest(running); holder != nil {
@@ -227,12 +243,9 @@ func (m *monitor) lookAtReplica(now time.Time) {
 	if !s.replica {
 		return
 	}
-	switch away := s.backAt.Load() != 0; {
-	case away && m.awaySince.IsZero():
-		m.awaySince = now
-		m.database.events.add(Event{Kind: EventStandIn, Text: "the primary stands in for the replicas", Class: *s.awayClass.Load()})
-	case !away && !m.awaySince.IsZero():
-		m.database.events.add(Event{Kind: EventReplicaBack, Text: "Views read from the replicas again", Duration: now.Sub(m.awaySince)})
-		m.awaySince = time.Time{}
+	away, class := s.backAt.Load() != 0, ""
+	if away {
+		class = *s.awayClass.Load()
 	}
+	m.tell(m.standIn.change(now, away, class))
 }

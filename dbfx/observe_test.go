@@ -172,38 +172,95 @@ func TestRunning_AConnectionThatCameAfterTheLookIsHeld(t *testing.T) {
 	}
 }
 
-// TestMonitor_AServerThatFlapsIsFewLines: the first outages are told one by one.
-func TestMonitor_AServerThatFlapsIsFewLines(t *testing.T) {
+// TestMonitor_AStateThatFlapsIsFewLines: the first outages are told one by one.
+func TestMonitor_AStateThatFlapsIsFewLines(t *testing.T) {
 	t.Parallel()
-	var o outage
+	class := "refused"
+	tests := map[string]struct {
+		begin, end EventKind
+		see        func(m *monitor, at time.Time, out bool)
+	}{
+		"the database": {EventDown, EventUp, func(m *monitor, at time.Time, out bool) {
+			r := Report{Time: at, State: StateSaturated}
+			if out {
+				r.State, r.Class = StateDown, class
+			}
+			m.saw(r)
+		}},
+		"the replicas": {EventStandIn, EventReplicaBack, func(m *monitor, at time.Time, out bool) {
+			s := m.database.sessions
+			s.awayClass.Store(&class)
+			s.backAt.Store(0)
+			if out {
+				s.backAt.Store(at.UnixNano())
+			}
+			m.lookAtReplica(at)
+		}},
+		"writes": {EventNoWrites, EventWritesAgain, func(m *monitor, at time.Time, out bool) {
+			m.refused.Store(nil)
+			if out {
+				m.refused.Store(&refusal{class: class})
+			}
+			m.lookAtWrites(at)
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, m := looked(t)
+			db.sessions.replica = true
+			told := func() (list []Event) {
+				for _, e := range db.Events() {
+					if e.Kind == tt.begin || e.Kind == tt.end {
+						list = append(list, e)
+					}
+				}
+				return list
+			}
+			at := time.Now()
+			see := func(after time.Duration, out bool) {
+				at = at.Add(after)
+				tt.see(m, at, out)
+			}
+			for range 100 {
+				see(time.Second, true)
+				see(time.Second, true)
+				see(time.Second, false)
+				see(time.Second, false)
+			}
+			if got := told(); len(got) != 5 || got[4].Kind != tt.begin || got[4].Class != class { // it begins, ends, begins, ends, begins
+				t.Fatalf("%d lines for a hundred outages: %+v", len(got), got)
+			}
+			see(steady, false)
+			got := told()
+			last := got[len(got)-1]
+			if len(got) != 6 || last.Kind != tt.end || last.Alike != 97 || last.Duration < 300*time.Second || last.Class != class {
+				t.Errorf("when it is steady: got %+v, want an end", last)
+			}
+			see(time.Hour, true)
+			see(3*time.Second, false)
+			if got = told(); len(got) != 8 || got[7].Kind != tt.end || got[7].Duration != 3*time.Second || got[7].Alike != 0 {
+				t.Errorf("an hour later: got %+v", got[6:])
+			}
+		})
+	}
+}
+
+// TestMonitor_TellsTheEndThatItKeptBack: no check may come any more once the database
+// takes writes.
+func TestMonitor_TellsTheEndThatItKeptBack(t *testing.T) {
+	t.Parallel()
+	db, m := looked(t)
 	at := time.Now()
-	var got []Event
-	see := func(after time.Duration, state State) {
-		at = at.Add(after)
-		if e, changed := o.change(Report{Time: at, State: state, Class: "refused"}); changed {
-			got = append(got, e)
-		}
+	for range 3 {
+		m.refused.Store(&refusal{class: "disk full"})
+		m.lookAtWrites(at)
+		m.refused.Store(nil)
+		m.lookAtWrites(at)
 	}
-	for range 100 {
-		see(time.Second, StateDown)
-		see(time.Second, StateDown)
-		see(time.Second, StateUp)
-		see(time.Second, StateSaturated)
-	}
-	if len(got) != 5 { // down up down up down
-		t.Errorf("%d lines for a hundred outages: %+v", len(got), got)
-	}
-	for range 15 {
-		see(time.Second, StateUp)
-	}
-	last := got[len(got)-1]
-	if len(got) != 6 || last.Kind != EventUp || last.Alike != 97 || last.Duration < 300*time.Second {
-		t.Errorf("when it is steady: got %+v, want an up", last)
-	}
-	see(time.Hour, StateDown)
-	see(3*time.Second, StateUp)
-	if n := len(got); n != 8 || got[7].Kind != EventUp || got[7].Duration != 3*time.Second || got[7].Alike != 0 {
-		t.Errorf("an hour later: got %+v", got[6:])
+	m.look(at.Add(steady))
+	if begins, ends := len(db.of(EventNoWrites)), len(db.of(EventWritesAgain)); begins != 3 || ends != 3 {
+		t.Errorf("got %d begins and %d ends", begins, ends)
 	}
 }
 
