@@ -68,10 +68,11 @@ type Database struct {
 	health   *Health
 	schema   *Schema
 
-	started atomic.Bool
-	closed  sync.Once
-	closing error
-	done    chan struct{} // closed at the end of Close
+	starting startGuard
+	started  atomic.Bool
+	closed   sync.Once
+	closing  error
+	done     chan struct{} // closed at the end of Close
 }
 
 // OpenOption changes what Open makes.

@@ -3,16 +3,63 @@ package dbfx
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 )
 
-// start opens the first connections. It closes everything when it fails.
+// startGuard lets Close wait for a start that is under way.
+type startGuard struct {
+	mu    sync.Mutex
+	ended chan struct{} // closed at its end; nil before
+}
+
+// begin returns what tells the end of the start, nil where Close was called before.
+func (g *startGuard) begin(closing context.Context) (end func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if closing.Err() != nil {
+		return nil
+	}
+	ended := make(chan struct{})
+	g.ended = ended
+	return func() { close(ended) }
+}
+
+// wait waits for the start, up to ctx.
+func (g *startGuard) wait(ctx context.Context) {
+	g.mu.Lock()
+	ended := g.ended
+	g.mu.Unlock()
+	if ended != nil {
+		wait(ctx, ended)
+	}
+}
+
+// start opens the first connections. It closes everything when it fails. A Close
+// meanwhile ends it, and it returns ErrClosed.
 func (d *Database) start(ctx context.Context) error {
-	if d.active.closing.Err() != nil {
+	end := d.starting.begin(d.active.closing)
+	if end == nil {
 		return fmt.Errorf("%w: it was stopped; a second start needs a new one", ErrClosed)
 	}
+	defer end()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.active.closing, cancel)()
+	err := d.startWith(ctx)
+	if err == nil {
+		return nil
+	}
+	if d.active.closing.Err() != nil {
+		err = fmt.Errorf("%w during its start: %w", ErrClosed, err)
+	}
+	_ = d.abort()
+	return err
+}
+
+func (d *Database) startWith(ctx context.Context) error {
 	if d.sessions == nil { // no one in the graph asked for them; the monitor does
 		d.assemble(d.main)
 	}
@@ -26,12 +73,13 @@ func (d *Database) start(ctx context.Context) error {
 	if err == nil {
 		err = d.connect(bounded, begin)
 	}
-	if err != nil {
-		_ = d.abort()
-		return fmt.Errorf("dbfx: %w", err)
+	if err == nil {
+		err = d.runStarters(ctx)
 	}
-	if err := d.runStarters(ctx); err != nil {
-		_ = d.abort()
+	if err == nil { // Fx stops nothing of a start whose context has ended
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("dbfx: %w", err)
 	}
 	d.health.answered.CompareAndSwap(0, time.Now().UnixNano())

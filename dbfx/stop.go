@@ -18,7 +18,8 @@ import (
 // finish, with what is nested in them. Shortly before the deadline of ctx, or
 // after DRAIN_TIMEOUT where it has none, the contexts of what is left are
 // cancelled with the cause ErrClosed. It returns an error that counts those. A
-// second call waits for the first and returns the same.
+// second call waits for the first and returns the same. A start that is under way
+// ends, and Close waits for it.
 func (d *Database) Close(ctx context.Context) error {
 	d.closed.Do(func() {
 		defer close(d.done)
@@ -30,13 +31,14 @@ func (d *Database) Close(ctx context.Context) error {
 
 func (d *Database) shutdown(ctx context.Context) error {
 	begin := time.Now()
-	d.trim.end()
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.cfg.DrainTimeout)
 		defer cancel()
 	}
 	wasRunning, ended := d.active.close()
+	d.starting.wait(ctx)
+	d.trim.end()
 	d.monitor.end(ctx)
 	d.events.keep(Event{Kind: EventStopping, Text: "the database stops: sessions may finish", Waiting: wasRunning})
 	if d.main == nil {

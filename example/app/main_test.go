@@ -287,30 +287,42 @@ func TestServe_StopsUnderLoadAndLosesNothing(t *testing.T) {
 	}
 }
 
+// TestServe_ASignalEndsAStartThatWaits has one database that is away, so that the
+// other one may have started before.
 func TestServe_ASignalEndsAStartThatWaits(t *testing.T) {
 	t.Parallel()
-	env := []string{"DATABASE_URL=postgresql://u@127.0.0.1:1/d", "START_TIMEOUT=1h"}
-	cmd := command(t.Context(), t.TempDir(), env, "serve")
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(stderr)
-	for lines.Scan() && !strings.Contains(lines.Text(), "refused") { // the first try
-		continue
-	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	logs := &safeBuffer{}
-	for lines.Scan() {
-		logs.add(lines.Text())
-	}
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailure {
-		t.Errorf("got %v, want exit code %d\n%s", err, exitFailure, logs)
+	for _, away := range []string{"DATABASE_URL", "AUDIT_DATABASE_URL"} {
+		t.Run(away, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			cmd := command(t.Context(), dir, []string{away + "=postgresql://u@127.0.0.1:1/d", "START_TIMEOUT=1h"}, "serve")
+			stderr, err := cmd.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(stderr)
+			for lines.Scan() && !strings.Contains(lines.Text(), "refused") { // the first try
+				continue
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			logs := &safeBuffer{}
+			for lines.Scan() {
+				logs.add(lines.Text())
+			}
+			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailure {
+				t.Errorf("got %v, want exit code %d\n%s", err, exitFailure, logs)
+			}
+			for _, suffix := range []string{"-wal", "-shm"} {
+				if left, _ := filepath.Glob(filepath.Join(dir, "data", "*"+suffix)); len(left) > 0 {
+					t.Errorf("the databases were not closed: %q\n%s", left, logs)
+				}
+			}
+		})
 	}
 }
 

@@ -88,9 +88,11 @@ func serve(cfg dbfx.Config, stderr io.Writer) int {
 		return exitFailure
 	}
 	defer func() { _ = log.Sync() }() // a terminal cannot be synced
+	var opened []*dbfx.Database
 	app := fx.New(
 		module(),
 		serving,
+		fx.Populate(fx.Annotate(&opened, fx.ParamTags(`group:"dbfx.databases"`))),
 		fx.Supply(log),
 		fx.WithLogger(func() fxevent.Logger {
 			events := &fxevent.ZapLogger{Logger: log}
@@ -99,18 +101,25 @@ func serve(cfg dbfx.Config, stderr io.Writer) int {
 		}),
 		fx.StopTimeout(stopTimeout),
 	)
-	return untilSignal(app)
+	return untilSignal(app, opened)
 }
 
 // untilSignal runs app as its Run does, and listens for signals before the start:
 // Run does after it, so that a SIGTERM that comes as soon as the service answers
-// would kill it with its requests. One during the start ends that.
-func untilSignal(app *fx.App) int {
+// would kill it with its requests. One during the start ends that, and then the
+// databases are closed here: Fx stops nothing once the context of a start has ended.
+func untilSignal(app *fx.App, opened []*dbfx.Database) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	starting, cancel := context.WithTimeout(ctx, app.StartTimeout())
 	defer cancel()
 	if err := app.Start(starting); err != nil {
+		stop() // a second signal ends the program at once
+		stopping, cancel := context.WithTimeout(context.Background(), app.StopTimeout())
+		defer cancel()
+		for _, db := range opened {
+			_ = db.Close(stopping) // it logs what is wrong
+		}
 		return exitFailure
 	}
 	code := 0
