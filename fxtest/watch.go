@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,8 +30,9 @@ type watch struct {
 	named     []string
 	trouble   []string
 	recorders []*Recorder
-	startErr  error              // of the hook that failed
-	giveUp    context.CancelFunc // ends a stop that waits for a leaked connection
+	hook      string             // the stop hook that runs
+	giveUp    context.CancelFunc // ends that hook, which waits for a leaked connection
+	leaked    bool
 }
 
 func newWatch(tb testing.TB) *watch {
@@ -45,7 +48,10 @@ func (w *watch) option() fx.Option {
 	if _, bench := w.tb.(*testing.B); bench {
 		return fx.Options()
 	}
-	return fx.Options(append(opts, fx.Decorate(fx.Annotate(w.opener, fx.ParamTags(`optional:"true"`))))...)
+	return fx.Options(append(opts,
+		fx.Decorate(fx.Annotate(w.opener, fx.ParamTags(`optional:"true"`))),
+		fx.Decorate(func(lc fx.Lifecycle) fx.Lifecycle { return hooks{lc, w} }),
+	)...)
 }
 
 // opener puts the watch between the application's Opener and the connections.
@@ -76,35 +82,53 @@ func (w *watch) holdsOf(database string) *holds {
 	return w.holds[database]
 }
 
-// bounded calls one of Fx's Start and Stop, which a leaked connection ends.
-func (w *watch) bounded(call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// hooks gives each stop hook a context of its own, which a leaked connection ends:
+// Fx runs no further hook once its own context has ended.
+type hooks struct {
+	fx.Lifecycle
+	watch *watch
+}
+
+// Append implements fx.Lifecycle.
+func (h hooks) Append(hook fx.Hook) {
+	if stop := hook.OnStop; stop != nil {
+		hook.OnStop = func(ctx context.Context) error { return h.watch.stopHook(ctx, stop) }
+	}
+	h.Lifecycle.Append(hook)
+}
+
+func (w *watch) stopHook(ctx context.Context, stop func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.mu.Lock()
-	w.giveUp = cancel
+	w.hook, w.giveUp = runtime.FuncForPC(reflect.ValueOf(stop).Pointer()).Name(), cancel
 	w.mu.Unlock()
-	return call(ctx)
+	return stop(ctx)
 }
 
 // start starts the application. What has started of one that fails is stopped.
 func (w *watch) start(app *fx.App) error {
-	err := w.bounded(app.Start)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return app.Start(ctx)
+}
+
+// stop stops the application. After a leak, which is told already, the errors of
+// the hooks stand among what went wrong.
+func (w *watch) stop(app *fx.App) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := app.Stop(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if errors.Is(err, context.Canceled) && w.startErr != nil {
-		return w.startErr
+	if w.leaked {
+		return nil
 	}
 	return err
 }
 
-// stop stops the application.
-func (w *watch) stop(app *fx.App) error {
-	err := w.bounded(app.Stop)
-	if errors.Is(err, context.Canceled) {
-		return nil // the leak is reported already
-	}
-	return err
-}
+// ownHooks begins the name that Fx finds for what Append has put around a hook.
+const ownHooks = "github.com/sergas/dbkit/fxtest.hooks."
 
 var namedConfig = regexp.MustCompile(`^dbfx\.Config\[name\s*=\s*"([^"]+)"\]$`)
 
@@ -121,13 +145,14 @@ func (w *watch) LogEvent(event fxevent.Event) {
 		}
 	case *fxevent.OnStartExecuted:
 		w.failed("start hook "+e.FunctionName, e.Err)
-		if e.Err != nil {
+	case *fxevent.OnStopExecuted:
+		name := e.FunctionName
+		if strings.HasPrefix(name, ownHooks) { // a hook that had no name of its own
 			w.mu.Lock()
-			w.startErr = e.Err
+			name = w.hook
 			w.mu.Unlock()
 		}
-	case *fxevent.OnStopExecuted:
-		w.failed("stop hook "+e.FunctionName, e.Err)
+		w.failed("stop hook "+name, e.Err)
 	}
 }
 
@@ -211,9 +236,6 @@ func (w *watch) report() {
 // a second to come back. Sessions are the application's to drain.
 func (w *watch) checkLeaks(database string) {
 	holds := w.holdsOf(database)
-	w.mu.Lock()
-	giveUp := w.giveUp
-	w.mu.Unlock()
 	for deadline := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
 		left := holds.bare()
 		if len(left) == 0 {
@@ -225,9 +247,12 @@ func (w *watch) checkLeaks(database string) {
 		for _, place := range left {
 			w.tb.Errorf("fxtest: a connection is still in use (rows, a Conn or a Tx that nobody closed), taken at\n%s", place)
 		}
-		if giveUp != nil {
-			giveUp()
+		w.mu.Lock()
+		w.leaked = true
+		if w.giveUp != nil {
+			w.giveUp()
 		}
+		w.mu.Unlock()
 		return
 	}
 }
