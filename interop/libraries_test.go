@@ -224,3 +224,34 @@ func TestBunIn_RunsDDLInTheSession(t *testing.T) {
 		}
 	})
 }
+
+// TestEntIn_TxIsTrue rolls a client's Tx back, which in a session Run alone can do.
+func TestEntIn_TxIsTrue(t *testing.T) {
+	t.Parallel()
+	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
+		app := fxtest.New(t, fxtest.Use(cfg))
+		if _, err := app.DB.ExecContext(t.Context(), ddl); err != nil {
+			t.Fatal(err)
+		}
+		addInTx := func(ctx context.Context, db dbfx.DBTX) error {
+			tx, err := EntIn(db, cfg).Tx(ctx)
+			if err != nil {
+				return err
+			}
+			if err := tx.Person.Create().SetID(1).SetName("Ada").Exec(ctx); err != nil {
+				t.Error(err)
+			}
+			return tx.Rollback()
+		}
+		if err := addInTx(t.Context(), app.DB); err != nil {
+			t.Error(err)
+		}
+		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error { return addInTx(ctx, tx) })
+		if err == nil {
+			t.Error("Rollback in a session says nothing, and does nothing")
+		}
+		if n, err := EntIn(app.DB, cfg).Person.Query().Count(t.Context()); n != 0 || err != nil {
+			t.Errorf("%d rows, %v", n, err)
+		}
+	})
+}
