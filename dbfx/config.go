@@ -184,7 +184,8 @@ type Config struct {
 	// SQLiteReadKeeper keeps a read transaction open for up to 50 ms at a time while
 	// there are reads and no writes of this process: SQLite then spares every read
 	// two system calls, 40 % of a point select. Another process may wait so long for
-	// a checkpoint. Defaults to true. Environment: SQLITE_READ_KEEPER.
+	// a checkpoint; after each write of another process there is none for a minute.
+	// Defaults to true. Environment: SQLITE_READ_KEEPER.
 	SQLiteReadKeeper bool
 
 	// SQLiteFileMode is the permission of a database file that dbfx makes; what

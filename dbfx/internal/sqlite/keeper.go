@@ -18,24 +18,37 @@ import (
 // write queue, because its mark in the log would stop the commit's checkpoint, and
 // ends after a while by itself, so that no other process waits long for a
 // checkpoint.
+//
+// It leaves a file alone that another process writes: that one checkpoints right
+// after its commit, and found each time a mark from before it. Beside one reader its
+// log grew to 123 MB in 8 s, and to 19 MB without a keeper.
 type keeper struct {
 	engine *Engine
 
 	reads   atomic.Int32 // since it ended
 	holds   atomic.Bool  // its transaction is open
 	writers atomic.Int32 // who have the place in the write queue, or wait to end it
+	writes  atomic.Int64 // how many have had it
 
 	mu     sync.Mutex
 	real   *realConn // nil until it is first needed
 	timer  *time.Timer
 	closed bool
-	again  time.Time // not before that, after it could not begin
+	again  time.Time // not before that, after it could not begin, or should not have
+	seen   moment    // when it last began; zero for a new connection
+}
+
+// moment is what the database was at a time at which this process did not write.
+type moment struct {
+	writes  int64  // of this process
+	version uint32 // SQLite's data version: another one after each write of anyone
 }
 
 const (
 	keeperReads = 4
 	keeperHold  = 50 * time.Millisecond
-	keeperPause = time.Second
+	keeperPause = time.Second // after a failure
+	keeperLeave = time.Minute // after a write of another process
 )
 
 // read is called at each read; it begins to hold when there have been enough.
@@ -47,6 +60,7 @@ func (k *keeper) read() {
 		return // another reader is about to
 	}
 	defer k.mu.Unlock()
+	now := moment{writes: k.writes.Load()} // first: who counts in it has written if there is no writer
 	if k.closed || k.holds.Load() || k.writers.Load() > 0 {
 		return
 	}
@@ -54,9 +68,14 @@ func (k *keeper) read() {
 		k.reads.Store(0)
 		return
 	}
-	if err := k.begin(); err != nil { // the reads do without
-		k.again = time.Now().Add(keeperPause)
-		k.end()
+	if err := k.begin(&now); err != nil { // the reads do without
+		k.leave(keeperPause)
+		return
+	}
+	before := k.seen
+	k.seen = now
+	if before.version != 0 && before.version != now.version && before.writes == now.writes {
+		k.leave(keeperLeave)
 		return
 	}
 	k.again = time.Time{}
@@ -68,20 +87,31 @@ func (k *keeper) read() {
 	}
 }
 
-// begin opens the read transaction. The mutex is held.
-func (k *keeper) begin() error {
+// begin opens the read transaction, and looks which data version it reads. The mutex
+// is held.
+func (k *keeper) begin(now *moment) error {
 	ctx := context.Background()
 	if k.real == nil {
 		r, err := k.engine.readers.connect(ctx)
 		if err != nil {
 			return err
 		}
-		k.real = r
+		k.real, k.seen = r, moment{}
 	}
 	if err := k.real.beginTx(ctx, true); err != nil {
 		return err
 	}
-	return k.real.runKept(ctx, &k.real.look, "select 1 from sqlite_schema limit 1") // BEGIN alone reads nothing
+	err := k.real.runKept(ctx, &k.real.look, "select 1 from sqlite_schema limit 1") // BEGIN alone reads nothing
+	if err == nil {
+		now.version, err = k.real.raw.FileControlDataVersion("main")
+	}
+	return err
+}
+
+// leave ends the hold, and lets none begin for a while. The mutex is held.
+func (k *keeper) leave(pause time.Duration) {
+	k.again = time.Now().Add(pause)
+	k.end()
 }
 
 // renew ends the hold; the next reads begin another.
@@ -113,6 +143,7 @@ func (k *keeper) yield() {
 		return
 	}
 	k.writers.Add(1)
+	k.writes.Add(1)
 	if !k.holds.Load() && k.mu.TryLock() {
 		k.mu.Unlock() // nobody is about to begin, and whoever comes sees the writer
 		return

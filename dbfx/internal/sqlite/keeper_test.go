@@ -75,7 +75,10 @@ func TestKeeper_LetsAnotherProcessWriteAndCheckpoint(t *testing.T) {
 		})
 	}
 	for i := range 30 {
-		keep(t, db, e)
+		for !e.keeper.holds.Load() {
+			again(e)
+			_ = text(t, db, "select count(*) from t")
+		}
 		mustExec(t, other, "insert into t values (1)")
 		if got := text(t, db, "select count(*) from t"); got != strconv.Itoa(i+1) {
 			t.Errorf("after %d commits of another a read saw %s rows", i+1, got)
@@ -87,6 +90,46 @@ func TestKeeper_LetsAnotherProcessWriteAndCheckpoint(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
+}
+
+// again ends the time for which the keeper leaves the file alone.
+func again(e *Engine) {
+	e.keeper.mu.Lock()
+	defer e.keeper.mu.Unlock()
+	e.keeper.again = time.Time{}
+}
+
+// leaves reports whether the keeper leaves the file alone.
+func leaves(e *Engine) bool {
+	e.keeper.mu.Lock()
+	defer e.keeper.mu.Unlock()
+	return !e.keeper.again.IsZero()
+}
+
+func TestKeeper_LeavesAloneWhatAnotherProcessWrites(t *testing.T) {
+	t.Parallel()
+	db, e := open(t, 8)
+	mustExec(t, db, "create table t (a integer)")
+	other, err := sql.Open("sqlite", e.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	for i := range 3 {
+		keep(t, db, e)
+		mustExec(t, other, "insert into t values (1)")
+		for e.keeper.holds.Load() { // it ends by itself
+			time.Sleep(time.Millisecond)
+		}
+		for !leaves(e) {
+			if got := text(t, db, "select count(*) from t"); got != strconv.Itoa(2*i+1) || e.keeper.holds.Load() {
+				t.Fatalf("it holds: %t; saw %s rows, want %d", e.keeper.holds.Load(), got, 2*i+1)
+			}
+		}
+		again(e)
+		keep(t, db, e)
+		mustExec(t, db, "insert into t values (1)") // what this process writes is no reason
+	}
 }
 
 func TestKeeper_TheLogIsBegunAnewBesideItAndViews(t *testing.T) {
