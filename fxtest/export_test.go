@@ -231,7 +231,7 @@ func StartAs(tb testing.TB, name string, args func(dir string) []string) {
 	})
 }
 
-// FreePort returns a port that is free now.
+// FreePort returns a port that is free now, and that nothing else of this process gets.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
 	port, err := freePort()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -306,16 +305,8 @@ func TestOpen_ErrorsNameTheSettingAndShowNoSecret(t *testing.T) {
 	}
 }
 
-// closedPort returns a port that refuses.
-func closedPort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
-}
+// closedPort returns a port that refuses, and that no one takes meanwhile.
+func closedPort(t *testing.T) int { return fxtest.FreePort(t) }
 
 func TestOpen_SQLiteErrorsNameThePath(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,6 @@ package fxtest
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"slices"
@@ -169,13 +168,16 @@ func (l *Link) end() {
 	l.serve.Wait()
 }
 
-// open listens. The port is below those of outgoing connections, so that none of
-// them takes it while the line is down.
+// open listens, where it did before if it has.
 func (l *Link) open() (err error) {
 	for range 50 {
 		address := l.listen
 		if address == "" {
-			address = fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			address = fmt.Sprintf("127.0.0.1:%d", port)
 		}
 		if l.listener, err = net.Listen("tcp", address); err == nil {
 			l.listen = address
@@ -184,6 +186,7 @@ func (l *Link) open() (err error) {
 			return nil
 		}
 		l.listener = nil
+		time.Sleep(20 * time.Millisecond) // another process may have it for a moment
 	}
 	return err
 }
