@@ -186,19 +186,18 @@ func drop(ctx context.Context, conn *pgx.Conn, name string) error {
 }
 
 // leftIn returns the connections that the database still has. A backend needs a
-// moment to end after its client has gone: it gets a second, and more while others
-// still end.
+// moment to end after its client has gone.
 func leftIn(ctx context.Context, conn *pgx.Conn, name string) (left []string, err error) {
-	deadline := time.Now().Add(time.Second)
-	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+	g := newGrace(time.Now(), 25)
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		before := len(left)
 		if left, err = connections(ctx, conn, name); err != nil {
 			return nil, err
 		}
-		if len(left) < before {
-			deadline = time.Now().Add(time.Second)
+		if len(left) < before { // others still end
+			g = newGrace(time.Now(), 25)
 		}
-		if len(left) == 0 || time.Now().After(deadline) {
+		if len(left) == 0 || g.over(time.Now()) {
 			return left, nil
 		}
 		if _, err := conn.Exec(ctx, "select pg_sleep($1)", pause.Seconds()); err != nil {

@@ -236,12 +236,12 @@ func (w *watch) report() {
 // a second to come back. Sessions are the application's to drain.
 func (w *watch) checkLeaks(database string) {
 	holds := w.holdsOf(database)
-	for deadline := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for g := newGrace(time.Now(), 100); ; time.Sleep(5 * time.Millisecond) {
 		left := holds.bare()
 		if len(left) == 0 {
 			return
 		}
-		if time.Now().Before(deadline) {
+		if !g.over(time.Now()) {
 			continue
 		}
 		for _, place := range left {
