@@ -1,6 +1,7 @@
 package fxtest_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,8 +23,9 @@ type tally struct {
 	mu      sync.Mutex
 	woken   *sync.Cond
 	lines   map[net.Conn]bool // both ends of each
-	dials   int
-	answers int // ReadyForQuery that went to clients
+	alone   bool              // new lines get no answer
+	begins  int               // requests with a BEGIN
+	answers int               // ReadyForQuery that went to clients
 	held    bool
 	cut     int  // how many messages of a server go on after the next request; below 0 is all
 	forever bool // cut each line so, and not only one
@@ -63,6 +65,15 @@ func newTally(t *testing.T, cfg dbfx.Config) *tally {
 }
 
 func (y *tally) connect(client net.Conn) {
+	y.mu.Lock()
+	y.lines[client] = true
+	alone := y.alone
+	y.mu.Unlock()
+	if alone {
+		_, _ = io.Copy(io.Discard, client)
+		_ = client.Close()
+		return
+	}
 	server, err := net.Dial("tcp", y.target)
 	if err != nil {
 		_ = client.Close()
@@ -70,8 +81,7 @@ func (y *tally) connect(client net.Conn) {
 	}
 	line := &tallied{tally: y, client: client, server: server, left: -1}
 	y.mu.Lock()
-	y.dials++
-	y.lines[client], y.lines[server] = true, true
+	y.lines[server] = true
 	y.mu.Unlock()
 	var wg sync.WaitGroup
 	wg.Go(line.requests)
@@ -96,11 +106,21 @@ func (y *tally) count(fn func()) int {
 	return y.answers - before
 }
 
-// dialled returns how many connections were opened so far.
-func (y *tally) dialled() int {
+// takesNoMore makes the lines that are open the only ones: whatever is answered from
+// now on, they have carried.
+func (y *tally) takesNoMore() {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.dials
+	y.alone = true
+}
+
+// begun returns how many times a BEGIN was sent so far, on whatever line. Other than
+// the lines, which the pool opens also to ask whether the server is there, those are
+// the sessions' own.
+func (y *tally) begun() int {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.begins
 }
 
 // hold keeps back what clients send, until release.
@@ -143,6 +163,9 @@ func (l *tallied) requests() {
 		}
 		y := l.tally
 		y.mu.Lock()
+		if bytes.Contains(buffer[:n], []byte("begin")) {
+			y.begins++
+		}
 		for y.held {
 			y.woken.Wait()
 		}
