@@ -107,10 +107,10 @@ func TestRetry_KeepsToItsPolicy(t *testing.T) {
 		if err := app.Sessions.Run(t.Context(), fail, dbfx.Retry(policy)); err != errBoom || calls != 1 { //nolint:errorlint // unchanged
 			t.Errorf("got %v after %d calls, want one", err, calls)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		slow := policy
-		slow.MaxAttempts, slow.Base, slow.Max = 1000, time.Hour, time.Hour
+		slow.MaxAttempts, slow.Base, slow.Max = 1000, 100_000*time.Hour, 100_000*time.Hour // it is a random part of that
 		inUse := -1
 		slow.Retryable = func(error) bool { inUse = app.DB.Stats().InUse; return true }
 		if err := app.Sessions.Run(ctx, fail, dbfx.Retry(slow)); err != errBoom { //nolint:errorlint // unchanged
@@ -199,7 +199,7 @@ func TestAfterCommit_RunsOnceInOrderAndOnlyForWhatWasCommitted(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		wantCount(t, app, "%", 2)
-	}, tight)
+	}, tight, func(c *dbfx.Config) { c.PoolTimeout = time.Minute })
 }
 
 // recorder is an observer that keeps what it is told.
