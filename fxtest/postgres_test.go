@@ -61,7 +61,7 @@ func TestPostgres_NoRequestFailsAfterTheEvent(t *testing.T) {
 				"fast restart":  func() { server.Stop(t, syscall.SIGINT); server.Start(t) },
 				"crash restart": func() { server.Stop(t, syscall.SIGQUIT); server.Start(t) },
 				"terminate all": func() {
-					_, err := direct.DB.ExecContext(t.Context(), `select pg_terminate_backend(pid, 5000) from pg_stat_activity
+					_, err := direct.DB.ExecContext(t.Context(), `select pg_terminate_backend(pid, 60000) from pg_stat_activity
 						where datname = current_database() and pid <> pg_backend_pid()`)
 					if err != nil {
 						t.Error(err)
@@ -172,7 +172,7 @@ func TestPostgres_RestartsUnderLoadLeaveNothing(t *testing.T) {
 	if err := app.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > goroutines+2 || openFiles(t) > files+2; {
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > goroutines+2 || openFiles(t) > files+2; {
 		if time.Now().After(deadline) {
 			t.Fatalf("goroutines grew from %d to %d, open files from %d to %d", goroutines, runtime.NumGoroutine(), files, openFiles(t))
 		}
@@ -226,7 +226,7 @@ func TestPostgres_FirstComeFirstServed(t *testing.T) {
 			}
 		})
 		<-started
-		time.Sleep(10 * time.Millisecond) // so that it stands in the queue
+		eventually(t, "it stands in the queue", func() bool { return app.Sessions.Stats().Waiting == i+1 })
 	}
 	_ = release() // the table is missing, which is not the point
 	wg.Wait()
@@ -315,7 +315,7 @@ func TestPostgres_TimeoutsAreTheServers(t *testing.T) {
 	t.Parallel()
 	for _, pooler := range []dbfx.Pooler{dbfx.PoolerOff, dbfx.PoolerTransaction} {
 		cfg := fxtest.Postgres(t)
-		cfg.Pooler, cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout = pooler, 1500*time.Millisecond, 2*time.Second, 3*time.Second
+		cfg.Pooler, cfg.StatementTimeout, cfg.LockTimeout, cfg.IdleInTransactionTimeout = pooler, 90500*time.Millisecond, 2*time.Minute, 3*time.Minute
 		app := fxtest.New(t, fxtest.Use(cfg))
 		err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
 			var got string
@@ -323,7 +323,7 @@ func TestPostgres_TimeoutsAreTheServers(t *testing.T) {
 			if err := tx.QueryRowContext(ctx, query).Scan(&got); err != nil {
 				return err
 			}
-			if got != "1500ms 2s 3s" {
+			if got != "90500ms 2min 3min" {
 				t.Errorf("POOLER=%s: got %s", pooler, got)
 			}
 			return nil

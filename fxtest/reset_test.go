@@ -16,7 +16,7 @@ func TestPostgres_WhatAUserLeavesDoesNotReachTheNext(t *testing.T) {
 		t.Helper()
 		err := app.DB.QueryRowContext(t.Context(), `select concat_ws(' ', current_setting('search_path'), current_setting('statement_timeout'), current_user,
 			current_setting('my.setting', true), array(select pg_listening_channels()), (select count(*) from pg_cursors),
-			(select count(*) from pg_class where relpersistence = 't'), (select count(*) from pg_locks where locktype = 'advisory')), pg_backend_pid()`).
+			(select count(*) from pg_class where relpersistence = 't'), (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())), pg_backend_pid()`).
 			Scan(&state, &pid)
 		if err != nil {
 			t.Fatal(err)

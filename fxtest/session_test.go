@@ -56,7 +56,7 @@ func wantCount(t *testing.T, app *fxtest.App, pattern string, want int) {
 // one for a moment.
 func wantIdle(t *testing.T, app *fxtest.App) {
 	t.Helper()
-	for until := time.Now().Add(5 * time.Second); app.DB.Stats().InUse != 0; time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(time.Minute); app.DB.Stats().InUse != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(until) {
 			t.Errorf("connections in use: got %d, want 0", app.DB.Stats().InUse)
 			return

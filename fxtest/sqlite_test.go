@@ -247,6 +247,7 @@ func TestSQLite_ManyProcessesOpenANewFileAtOnce(t *testing.T) {
 	if childPart() {
 		cfg := dbfx.DefaultConfig()
 		cfg.SQLitePath = os.Getenv("FXTEST_PATH")
+		cfg.SQLiteBusyTimeout, cfg.StartTimeout = time.Minute, 2*time.Minute // the others may be slow
 		for _, err := os.Stat(os.Getenv("FXTEST_GO")); err != nil; _, err = os.Stat(os.Getenv("FXTEST_GO")) {
 			runtime.Gosched()
 		}
@@ -289,7 +290,9 @@ func TestSQLite_ManyProcessesOpenANewFileAtOnce(t *testing.T) {
 
 func TestSQLite_WritersInOneProcessNeverMeetABusyDatabase(t *testing.T) {
 	t.Parallel()
-	app := fxtest.New(t)
+	cfg := fxtest.SQLite(t)
+	cfg.SQLiteBusyTimeout, cfg.PoolTimeout = time.Minute, 2*time.Minute
+	app := fxtest.New(t, fxtest.Use(cfg))
 	if _, err := app.DB.ExecContext(t.Context(), "create table kv (k text, v integer); insert into kv values ('n', 0)"); err != nil {
 		t.Fatal(err)
 	}
