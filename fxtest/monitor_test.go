@@ -58,18 +58,32 @@ func TestHealth_AsksASecondTimeBeforeItSaysDown(t *testing.T) {
 	p := newProxy(t, direct)
 	cfg := direct
 	cfg.DatabaseURL = hosts(direct, "sslmode=disable", p.port).DatabaseURL
-	supply, logs := logger()
-	app := fxtest.New(t, fxtest.Use(cfg), supply)
-	if err := app.DB.PingContext(t.Context()); err != nil {
-		t.Fatal(err)
+	for range 5 {
+		supply, logs := logger()
+		app := fxtest.New(t, fxtest.Use(cfg), supply)
+		if err := app.DB.PingContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.strand()
+		report := app.Health.Check(t.Context())
+		if spent(report) || report.Status == dbfx.Pass { // where it has idled for a second, the pool itself finds out
+			continue
+		}
+		if report.Status != dbfx.Warn || report.Class == "" {
+			t.Errorf("got %+v, want a warning with the class of the first answer", report)
+		}
+		if got := lines(logs, dbfx.EventDown); len(got) != 0 {
+			t.Errorf("got %v", got)
+		}
+		return
 	}
-	p.strand()
-	if report := app.Health.Check(t.Context()); report.Status != dbfx.Warn || report.Class == "" {
-		t.Errorf("got %+v, want a warning with the class of the first answer", report)
-	}
-	if got := lines(logs, dbfx.EventDown); len(got) != 0 {
-		t.Errorf("got %v", got)
-	}
+	t.Error("no check has asked a second time")
+}
+
+// spent reports whether the two seconds of a check were over before the second question
+// was answered, as when the machine stands still. The first takes one of them.
+func spent(r dbfx.Report) bool {
+	return r.State == dbfx.StateDown && r.Duration >= 1900*time.Millisecond
 }
 
 // blocking is an observer that hangs when it is told that the database is down.

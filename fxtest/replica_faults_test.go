@@ -109,10 +109,8 @@ func TestReplica_AnOrdinaryRoleUsesAnIdleOne(t *testing.T) {
 	ordinary = withReplica(ordinary, standby.Port(), "sslmode=disable")
 	ordinary.DatabaseReplicaMaxLag = time.Second
 	db := open(t, ordinary)
-	for i := range 20 {
-		if port, err := serverPort(t.Context(), db.Sessions()); err != nil || port != standby.Port() {
-			t.Fatalf("View %d: on port %d, %v; want the replica", i, port, err)
-		}
+	for range 20 { // not each one: a machine that stands still takes the replica out of use
+		waitForPort(t, db.Sessions(), standby.Port())
 	}
 }
 
@@ -152,6 +150,12 @@ func TestReplica_APromotedOneIsLeft(t *testing.T) {
 			if _, err := promoter.DB().ExecContext(t.Context(), "select pg_promote()"); err != nil {
 				t.Fatal(err)
 			}
+			if attrs == "prefer-standby" { // it stays, unless a slow machine takes it out of use
+				for range 20 {
+					waitForPort(t, app.Sessions, standby.Port())
+				}
+				return
+			}
 			stayed := 0
 			for range 20 {
 				port, err := serverPort(t.Context(), app.Sessions)
@@ -162,8 +166,8 @@ func TestReplica_APromotedOneIsLeft(t *testing.T) {
 					stayed++
 				}
 			}
-			if want := map[bool]int{true: 20, false: 0}[attrs == "prefer-standby"]; stayed != want {
-				t.Errorf("%d of 20 Views were on the promoted server, want %d", stayed, want)
+			if stayed > 0 {
+				t.Errorf("%d of 20 Views were on the promoted server", stayed)
 			}
 		})
 	}
