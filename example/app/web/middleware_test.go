@@ -15,20 +15,22 @@ import (
 
 func TestWhole_BodiesThatDoNotComeOrDoNotEnd(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(Whole(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(w, r.Body)
-	}), 50*time.Millisecond))
-	t.Cleanup(server.Close)
-	tests := map[string]struct{ give, want string }{
-		"whole":   {"Content-Length: 2\r\n\r\nok", "200 OK"},
-		"none":    {"\r\n", "200 OK"},
-		"late":    {"Content-Length: 10\r\n\r\nok", "408 Request Timeout"},
-		"large":   {"Content-Length: 65537\r\n\r\n" + strings.Repeat("x", 65537), "413 Request Entity Too Large"},
-		"endless": {"Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("2000\r\n"+strings.Repeat("x", 0x2000)+"\r\n", 9), "413 Request Entity Too Large"},
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	tests := map[string]struct {
+		patience   time.Duration
+		give, want string
+	}{
+		"whole":   {time.Minute, "Content-Length: 2\r\n\r\nok", "200 OK"},
+		"none":    {time.Minute, "\r\n", "200 OK"},
+		"late":    {50 * time.Millisecond, "Content-Length: 10\r\n\r\nok", "408 Request Timeout"},
+		"large":   {time.Minute, "Content-Length: 65537\r\n\r\n" + strings.Repeat("x", 65537), "413 Request Entity Too Large"},
+		"endless": {time.Minute, "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("2000\r\n"+strings.Repeat("x", 0x2000)+"\r\n", 9), "413 Request Entity Too Large"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			server := httptest.NewServer(Whole(echo, tt.patience))
+			t.Cleanup(server.Close)
 			conn, err := net.Dial("tcp", server.Listener.Addr().String())
 			if err != nil {
 				t.Fatal(err)
