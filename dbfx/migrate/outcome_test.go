@@ -33,7 +33,7 @@ func TestPostgres_ALostCommitIsFoundOut(t *testing.T) {
 				if n := db.count(t, "select count(*) from t"); n != 1 {
 					t.Errorf("%d rows, want 1", n)
 				}
-				if db.logs.FilterMessageSnippet("another process").Len() != 0 || db.logs.FilterMessageSnippet("lost the answer to its COMMIT").Len() != 1 {
+				if db.logs.FilterMessageSnippet("migrated by another").Len() != 0 || db.logs.FilterMessageSnippet("lost the answer to its COMMIT").Len() != 1 {
 					t.Error("the log does not tell what happened")
 				}
 			})
