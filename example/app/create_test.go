@@ -149,7 +149,7 @@ func TestCreate_WhenNothingCanBeWritten(t *testing.T) {
 	}
 	ready := func(want string) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 			code, body := s.do(t, "GET", "/readyz", "")
 			if code != http.StatusOK {
 				t.Errorf("readiness: got %d %v", code, body)

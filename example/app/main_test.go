@@ -40,6 +40,8 @@ type process struct {
 	admin string
 	logs  *safeBuffer
 	done  chan error
+
+	leaves atomic.Int64 // until when it serves, in Unix nanoseconds; 0 while it was not told to stop
 }
 
 type safeBuffer struct {
@@ -348,7 +350,7 @@ func TestCommands(t *testing.T) {
 		"DBURL":        {[]string{"DATABASE_URL=postgresql://u:hunter2@h/d"}, "", []string{"db", "url"}, 0, []string{"postgres://u:***@h/d"}},
 		"MigrateFirst": {[]string{"MIGRATIONS=check"}, "", []string{"serve"}, 1, []string{"pending"}},
 		"NotReady":     {[]string{"HTTP_ADDR=127.0.0.1:1"}, "", []string{"ready"}, 1, []string{"refused"}},
-		"CheckDown":    {[]string{"DATABASE_URL=postgresql://u:hunter2@127.0.0.1:1/d", "START_TIMEOUT=0.2"}, "", []string{"check"}, 1, []string{"refused"}},
+		"CheckDown":    {[]string{"DATABASE_URL=postgresql://u:hunter2@127.0.0.1:1/d", "START_TIMEOUT=5"}, "", []string{"check"}, 1, []string{"refused"}},
 		"TwoFaults":    {[]string{"POOL_SIZE=many", "DATABASE_PORT=x"}, "", []string{"serve"}, 2, []string{"POOL_SIZE: want", "DATABASE_PORT: want"}},
 		"ConfigFaults": {[]string{"POOL_SIZE=many"}, "", []string{"config"}, 2, []string{"POOL_SIZE: want", "VARIABLE"}},
 		"BadFile":      {nil, "ENV=x\nDATABASE_PASSWORD=hunter2\nA-B=hunter2\n", []string{"config"}, 2, []string{".env: line 3: want NAME=value"}},
