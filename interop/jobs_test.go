@@ -227,7 +227,7 @@ func TestWatermill_PublishesInASession(t *testing.T) {
 				t.Errorf("got %s, want %s", m.Payload, want)
 			}
 			m.Ack()
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("no %s", want)
 		}
 	}
