@@ -107,7 +107,7 @@ func TestRun_CommitsStayBesideRollbacks(t *testing.T) {
 		}
 		wg.Wait()
 		wantCount(t, app, "%", n)
-	})
+	}, func(c *dbfx.Config) { c.PoolTimeout = 5 * time.Minute })
 }
 
 func TestRun_CancelBetweenStatementsKeepsTheConnection(t *testing.T) {
@@ -143,7 +143,7 @@ func TestRun_CancelDuringAStatementEndsItPromptly(t *testing.T) {
 			})
 			cancel()
 			wantIs(t, err, context.DeadlineExceeded)
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > time.Minute { // of ten, or for ever
 				t.Errorf("the statement ran on for %s", took)
 			}
 		}
@@ -163,17 +163,9 @@ func TestRun_StatementThatOutlivesFnIsEndedAndTold(t *testing.T) {
 		}
 		for name, pick := range contexts {
 			var wg sync.WaitGroup
-			started := make(chan struct{})
 			err := app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
-				wg.Go(func() {
-					close(started)
-					_, _ = tx.ExecContext(pick(ctx), endless(app.Config))
-				})
-				<-started
-				for app.DB.Stats().InUse == 0 { // the goroutine may not have come that far
-					runtime.Gosched()
-				}
-				time.Sleep(20 * time.Millisecond)
+				wg.Go(func() { _, _ = tx.ExecContext(pick(ctx), endless(app.Config)) })
+				eventually(t, "the statement runs", func() bool { return app.Sessions.Running()[0].Statement != "" })
 				return nil
 			})
 			if !errors.Is(err, dbfx.ErrSessionBusy) {
@@ -336,12 +328,33 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
+// watched has the values of a context, and ends as soon as a statement watches it.
+type watched struct {
+	context.Context
+	life context.Context
+	end  context.CancelFunc
+}
+
+func newWatched(ctx context.Context) watched {
+	life, end := context.WithCancel(context.Background())
+	return watched{ctx, life, end}
+}
+
+func (w watched) Done() <-chan struct{} { return w.life.Done() }
+func (w watched) Err() error            { return w.life.Err() }
+
+// AfterFunc is what context.AfterFunc uses where a context has it.
+func (w watched) AfterFunc(f func()) (stop func() bool) {
+	defer w.end()
+	return context.AfterFunc(w.life, f)
+}
+
 func TestSQLite_AnEndedTransactionCannotGoOn(t *testing.T) {
 	t.Parallel()
 	enders := map[string]func(ctx context.Context, tx dbfx.DBTX){
 		"InterruptedWrite": func(ctx context.Context, tx dbfx.DBTX) {
-			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-			defer cancel()
+			short := newWatched(ctx)
+			defer short.end()
 			_, _ = tx.ExecContext(short, endlessWrite(dbfx.DefaultConfig()))
 		},
 		"OrRollbackReturning": func(ctx context.Context, tx dbfx.DBTX) {

@@ -128,6 +128,8 @@ func TestPostgres_RotatedCertificatesCount(t *testing.T) {
 			admin.Sessions.Renew()
 			time.Sleep(5 * time.Millisecond)
 		}
+		admin.Sessions.Renew() // the backend heard of it before the postmaster had read everything
+		waitFor(t, admin, "select 1")
 	}
 	trust(before)
 	present(before)

@@ -26,10 +26,10 @@ func wantVerdict(t *testing.T, what string, err error, want verdict) {
 	}
 }
 
-// openOne opens cfg with a pool of one connection that nobody waits long for.
+// openOne opens cfg with a pool of one connection.
 func openOne(t *testing.T, cfg dbfx.Config) *dbfx.Database {
 	t.Helper()
-	cfg.PoolSize, cfg.MaxOverflow, cfg.PoolTimeout, cfg.SQLiteBusyTimeout = 1, 0, 2*time.Second, 50*time.Millisecond
+	cfg.PoolSize, cfg.MaxOverflow, cfg.SQLiteBusyTimeout = 1, 0, 50*time.Millisecond
 	d, err := dbfx.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func bump(ctx context.Context, tx *dbfx.Session) error {
 
 func TestErrors_UnavailableAndTimeoutOnBothEngines(t *testing.T) {
 	fxtest.EachEngine(t, func(t *testing.T, cfg dbfx.Config) {
-		cfg.LockTimeout = 50 * time.Millisecond
+		cfg.LockTimeout, cfg.PoolTimeout = 50*time.Millisecond, 5*time.Minute
 		d := openOne(t, cfg)
 		ctx := t.Context()
 		if _, err := d.DB().ExecContext(ctx, "create table kv (v integer check (v < 100)); insert into kv values (1)"); err != nil {
@@ -72,10 +72,18 @@ func TestErrors_UnavailableAndTimeoutOnBothEngines(t *testing.T) {
 			return err
 		}), verdict{"constraint", false, false})
 		wantVerdict(t, "fn's own", run(func(context.Context, *dbfx.Session) error { return errBoom }), verdict{"error", false, false})
-		err = run(func(context.Context, *dbfx.Session) error { // it has the only connection that writes
-			return d.Sessions().Run(d.Sessions().Detach(ctx), bump)
+		cfg.PoolTimeout = 100 * time.Millisecond
+		short := openOne(t, cfg).Sessions()
+		var full error
+		begun := false
+		eventually(t, "a session has the only connection that writes", func() bool {
+			err := short.Run(ctx, func(context.Context, *dbfx.Session) error {
+				begun, full = true, short.Run(short.Detach(ctx), bump)
+				return nil
+			})
+			return begun || !errors.Is(err, dbfx.ErrCheckoutTimeout)
 		})
-		wantVerdict(t, "a full pool", err, verdict{"pool full", true, true})
+		wantVerdict(t, "a full pool", full, verdict{"pool full", true, true})
 
 		if err := d.Close(ctx); err != nil {
 			t.Fatal(err)
@@ -110,12 +118,7 @@ func TestErrors_PostgresThatIsNotThere(t *testing.T) {
 	}
 	silent := listener.Addr().(*net.TCPAddr).Port // takes connections and says nothing
 	defer func() { _ = listener.Close() }()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused := free.Addr().(*net.TCPAddr).Port
-	_ = free.Close()
+	refused := fxtest.FreePort(t)
 	tests := []struct {
 		name, host string
 		port       int
@@ -128,7 +131,10 @@ func TestErrors_PostgresThatIsNotThere(t *testing.T) {
 	for _, tt := range tests {
 		cfg := dbfx.DefaultConfig()
 		cfg.Host, cfg.Port, cfg.Password = tt.host, tt.port, dbfx.NewSecret("x")
-		cfg.StartTimeout, cfg.ConnectTimeout = 2*time.Second, 100*time.Millisecond
+		cfg.StartTimeout, cfg.ConnectTimeout = 3*time.Second, time.Minute
+		if tt.want.timeout {
+			cfg.ConnectTimeout = 100 * time.Millisecond
+		}
 		_, err := dbfx.Open(t.Context(), cfg)
 		wantVerdict(t, tt.name, err, tt.want)
 	}

@@ -283,7 +283,7 @@ func TestOpen_ErrorsNameTheSettingAndShowNoSecret(t *testing.T) {
 			cfg := tt.cfg
 			cfg.StartTimeout = 30 * time.Second
 			if tt.booting {
-				cfg.StartTimeout = 200 * time.Millisecond
+				cfg.StartTimeout = 3 * time.Second
 			}
 			start := time.Now()
 			_, err := dbfx.Open(context.Background(), cfg)

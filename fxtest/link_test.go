@@ -21,7 +21,7 @@ func throughLink(t *testing.T) (*fxtest.App, *fxtest.Link, func() (rows int)) {
 		t.Fatal(err)
 	}
 	cfg, link := fxtest.Proxy(t, direct)
-	cfg.PoolTimeout, cfg.ConnectTimeout = 2*time.Second, time.Second
+	cfg.PoolTimeout, cfg.ConnectTimeout = 5*time.Minute, time.Minute
 	return fxtest.New(t, fxtest.Use(cfg)), link, func() (rows int) {
 		if err := truth.DB.QueryRowContext(t.Context(), "select count(*) from orders").Scan(&rows); err != nil {
 			t.Error(err)
