@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func open(t *testing.T, size int) (*sql.DB, *Engine) {
 	t.Helper()
 	e := New(Options{
-		Path: filepath.Join(t.TempDir(), "a.db"), Setting: "DATABASE_PATH", FileMode: 0o600, BusyTimeout: 5 * time.Second, StatementCache: size,
+		Path: filepath.Join(t.TempDir(), "a.db"), Setting: "DATABASE_PATH", FileMode: 0o600, BusyTimeout: time.Minute, StatementCache: size,
 		ReadKeeper: true, Pragmas: pragmas, ReadPragmas: append(slices.Clone(pragmas), Pragma{Name: "query_only", Value: "1", Want: "1"}),
 	})
 	db := e.Main().Open(sql.OpenDB)
@@ -34,7 +34,7 @@ func open(t *testing.T, size int) (*sql.DB, *Engine) {
 	return db, e
 }
 
-var pragmas = []Pragma{{Name: "busy_timeout", Value: "5000", Want: "5000"}, {Name: "journal_mode", Value: "wal", Want: "wal"}}
+var pragmas = []Pragma{{Name: "busy_timeout", Value: "60000", Want: "60000"}, {Name: "journal_mode", Value: "wal", Want: "wal"}}
 
 // raw runs fn with the one connection of conn.
 func raw(t *testing.T, c *sql.Conn, fn func(c *conn)) {
@@ -189,9 +189,9 @@ func TestCache_IsCorrectWhenNestedAndWhenTheSchemaChanges(t *testing.T) {
 	}
 }
 
-// slowSecondRow gives its first row at once, and its second after long work.
+// slowSecondRow gives its first row at once, and its second never.
 const slowSecondRow = `select 1 union all select max(i) from (
-	with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000000) select i from n)`
+	with recursive n(i) as (select 1 union all select i + 1 from n) select i from n)`
 
 func TestRows_EndWithTheirContextAndKeepTheConnection(t *testing.T) {
 	t.Parallel()
@@ -200,7 +200,6 @@ func TestRows_EndWithTheirContextAndKeepTheConnection(t *testing.T) {
 	var before, after *realConn
 	for range 3 { // as text, prepared, cached
 		ctx, cancel := context.WithCancel(t.Context())
-		start := time.Now()
 		rows, err := c.QueryContext(ctx, slowSecondRow)
 		if err != nil {
 			t.Fatal(err)
@@ -216,9 +215,6 @@ func TestRows_EndWithTheirContextAndKeepTheConnection(t *testing.T) {
 		}
 		_ = rows.Close()
 		cancel()
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("the iteration went on for %s", took)
-		}
 	}
 	raw(t, c, func(c *conn) { before = c.real })
 	_ = c.Close()

@@ -89,7 +89,7 @@ func New(opt Options) *Engine {
 	if opt.ReadKeeper && !e.single {
 		e.keeper = &keeper{engine: e}
 	}
-	e.wal = &wal{engine: e, path: e.path + "-wal", limit: opt.WALBytes}
+	e.wal = &wal{engine: e, path: e.path + "-wal", limit: opt.WALBytes, patience: walPatience}
 	return e
 }
 

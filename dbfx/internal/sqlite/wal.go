@@ -23,6 +23,8 @@ type wal struct {
 	engine *Engine
 	path   string
 	limit  int64 // bytes; 0 leaves the log to others
+	// patience is how long one checkpoint waits for its moment.
+	patience time.Duration
 
 	mu      sync.Mutex
 	figures engine.WALFigures // Bytes and Bound are filled in when they are read
@@ -36,8 +38,8 @@ type wal struct {
 }
 
 const (
-	walInterval  = 10 * time.Millisecond  // between two looks at the size
-	walPatience  = 150 * time.Millisecond // of one checkpoint
+	walInterval  = 10 * time.Millisecond // between two looks at the size
+	walPatience  = 150 * time.Millisecond
 	walFirstWait = 250 * time.Millisecond // after one that failed
 	walLastWait  = 15 * time.Second
 	walWarnAfter = 10 * time.Second
@@ -95,7 +97,7 @@ func (w *wal) restart(r *realConn) bool {
 			r.changed = true
 		}
 	}()
-	for until := time.Now().Add(walPatience); ; time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(w.patience); ; time.Sleep(time.Millisecond) {
 		answer, err := r.askRow(ctx, "pragma main.wal_checkpoint(restart)") // busy, pages of the log, of them copied
 		if err == nil && len(answer) == 3 && answer[0] == int64(0) {
 			w.note(answer, true)

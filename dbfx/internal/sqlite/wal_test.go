@@ -32,7 +32,7 @@ var sqlReadOnly = driver.TxOptions{ReadOnly: true}
 func openLog(t *testing.T, limit int64, warn func(string)) (*sql.DB, *Engine) {
 	t.Helper()
 	e := New(Options{
-		Path: filepath.Join(t.TempDir(), "a.db"), Setting: "DATABASE_PATH", FileMode: 0o600, BusyTimeout: 5 * time.Second, StatementCache: 8,
+		Path: filepath.Join(t.TempDir(), "a.db"), Setting: "DATABASE_PATH", FileMode: 0o600, BusyTimeout: time.Minute, StatementCache: 8,
 		Pragmas: pragmas, ReadPragmas: pragmas, WALBytes: limit, Warn: warn, ReadKeeper: true,
 	})
 	db := e.Main().Open(sql.OpenDB)
@@ -42,11 +42,13 @@ func openLog(t *testing.T, limit int64, warn func(string)) (*sql.DB, *Engine) {
 }
 
 // TestWAL_StaysBoundedBesideReadersThatOverlap: there is never a moment without a
-// reader, and SQLite's own checkpoint never gets to begin the log anew.
+// reader, and SQLite's own checkpoint never gets to begin the log anew. How long a
+// reader takes is chance on a busy machine, so the checkpoint waits for each.
 func TestWAL_StaysBoundedBesideReadersThatOverlap(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
 	db, e := openLog(t, limit, nil)
+	e.wal.patience = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	var reads atomic.Int64
@@ -59,7 +61,7 @@ func TestWAL_StaysBoundedBesideReadersThatOverlap(t *testing.T) {
 					return
 				}
 				_ = text(t, tx, "select count(*) from t")
-				time.Sleep(15 * time.Millisecond)
+				time.Sleep(5 * time.Millisecond)
 				_ = tx.Rollback()
 				reads.Add(1)
 			}
@@ -68,13 +70,14 @@ func TestWAL_StaysBoundedBesideReadersThatOverlap(t *testing.T) {
 	peak := int64(0)
 	const writes = 12 * limit / 100_000
 	for range writes {
+		e.wal.looked = time.Time{} // each write looks
 		write(t, db)
 		peak = max(peak, e.wal.size())
 	}
 	cancel()
 	wg.Wait()
 	f := e.Figures().WAL
-	if peak > 8*limit || f.Checkpoints == f.Blocked { // without a bound it is 12 times the limit
+	if peak > 2*limit || f.Checkpoints == 0 || f.Blocked != 0 { // without a bound it is 12 times the limit
 		t.Errorf("the log grew to %d bytes in %d writes beside %d reads: %+v", peak, writes, reads.Load(), f)
 	}
 }
@@ -96,11 +99,12 @@ func TestWAL_AReaderThatStaysIsNamed(t *testing.T) {
 		}
 	})
 	_ = text(t, reader, "select count(*) from t")
-	for e.wal.size() < 3*limit {
+	for e.wal.failing.IsZero() {
+		e.wal.looked = time.Time{} // however fast the writes are
 		write(t, db)
 	}
-	if e.wal.failing.IsZero() || warning != "" {
-		t.Fatalf("failing since %s, warned %q", e.wal.failing, warning)
+	if size := e.wal.size(); size <= limit || warning != "" {
+		t.Fatalf("it began to fail at %d bytes, and warned %q", size, warning)
 	}
 	e.wal.failing, e.wal.again = e.wal.failing.Add(-walWarnAfter), time.Time{} // it has failed for long
 	for warning == "" {
@@ -143,6 +147,7 @@ func TestWAL_OnlyItsOwnFileIsCheckpointed(t *testing.T) {
 	c := pin(t, db)
 	mustExec(t, c, "attach ? as beside", path)
 	for range 30 {
+		e.wal.looked = time.Time{}
 		if _, err := c.ExecContext(t.Context(), "update t set b = ?", strings.Repeat(fmt.Sprint(written.Add(1)%10), 100_000)); err != nil {
 			t.Fatal(err)
 		}
