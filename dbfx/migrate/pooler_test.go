@@ -4,7 +4,6 @@ package migrate_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,21 +27,16 @@ func pooled(t *testing.T, cfg dbfx.Config) dbfx.Config {
 		}
 		program = "/usr/sbin/pgbouncer"
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
 	dir, err := os.MkdirTemp("", "dbfx-bouncer-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ini := filepath.Join(dir, "pgbouncer.ini")
-	text := fmt.Sprintf("[databases]\n%s = host=%s port=%d user=%s password=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\n"+
+	const port = 6432 // of a socket in a folder of its own: no one else can take it
+	text := fmt.Sprintf("[databases]\n%s = host=%s port=%d user=%s password=%s\n[pgbouncer]\nlisten_addr =\nlisten_port = %d\nunix_socket_dir = %s\n"+
 		"auth_type = any\npool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn = 200\n",
-		cfg.Name, cfg.Host, cfg.Port, cfg.User, cfg.Password.Reveal(), port)
+		cfg.Name, cfg.Host, cfg.Port, cfg.User, cfg.Password.Reveal(), port, dir)
 	if err := os.WriteFile(ini, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +45,9 @@ func pooled(t *testing.T, cfg dbfx.Config) dbfx.Config {
 	}
 	cmd := exec.Command(program, ini)
 	if os.Getuid() == 0 { // it refuses to run as root
+		if err := os.Chown(dir, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}
 	if err := cmd.Start(); err != nil {
@@ -60,7 +57,7 @@ func pooled(t *testing.T, cfg dbfx.Config) dbfx.Config {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	cfg.Port, cfg.Pooler = port, dbfx.PoolerTransaction
+	cfg.Host, cfg.Port, cfg.Pooler = dir, port, dbfx.PoolerTransaction
 	return cfg
 }
 
