@@ -3,8 +3,10 @@ package dbfx
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"unicode"
 
 	"go.uber.org/zap"
 )
@@ -38,25 +40,59 @@ func (e *echo) statement(s StatementEvent) {
 		fields = append(fields, zap.Strings("params", show(s.Args)))
 	}
 	if s.Err != nil {
-		fields = append(fields, zap.String("error", e.text(s.Err)))
+		fields = append(fields, zap.String("error", e.text(s)))
 	}
 	e.log.Info("sql", fields...)
 }
 
-// text is that of an error, unless it may quote an argument that is not to be logged:
-// PostgreSQL's data exceptions do, and pgx where it cannot send one.
-func (e *echo) text(err error) string {
-	var state interface{ SQLState() string }
-	switch text := err.Error(); {
-	case e.params:
-		return text
-	case errors.As(err, &state) && strings.HasPrefix(state.SQLState(), "22"):
-		return "SQLSTATE " + state.SQLState() + "; its text may quote an argument, SQL_ECHO_PARAMS shows it"
-	case strings.Contains(text, "failed to encode args["):
-		return "an argument could not be encoded; SQL_ECHO_PARAMS shows the text"
-	default:
+// text is that of the statement's error, unless it may quote an argument that is not to
+// be logged. PostgreSQL's data exceptions quote them, or a row's values, and so does
+// whatever reads a name, a path or a query from an argument.
+func (e *echo) text(s StatementEvent) string {
+	text := s.Err.Error()
+	if e.params {
 		return text
 	}
+	var state interface{ SQLState() string }
+	code := ""
+	if errors.As(s.Err, &state) {
+		code = state.SQLState()
+	}
+	if !strings.HasPrefix(code, "22") && !quotesOne(text, s.SQL, s.Args) {
+		return text
+	}
+	if code == "" {
+		code = "class " + s.Class
+	} else {
+		code = "SQLSTATE " + code
+	}
+	return code + "; its text may quote an argument, SQL_ECHO_PARAMS shows it"
+}
+
+// quotesOne reports whether text has an argument in it, or a word of one, that the
+// statement's own text does not have. Case does not count, and two letters do not.
+func quotesOne(text, query string, args []any) bool {
+	text, query = strings.ToLower(text), strings.ToLower(query)
+	words := strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.In(r, unicode.Pi, unicode.Pf, unicode.Ps, unicode.Pe) || strings.ContainsRune(`"'`+"`„‚,;:", r)
+	})
+	words = slices.DeleteFunc(words, func(w string) bool {
+		return len(w) < 3 || strings.Contains(query, w) || w == "error" || w == "sqlstate"
+	})
+	for _, arg := range args {
+		value := fmt.Sprint(arg)
+		if b, ok := arg.([]byte); ok {
+			value = string(b)
+		}
+		value = strings.ToLower(value)
+		if len(value) > 2 && strings.Contains(text, value) && !strings.Contains(query, value) {
+			return true
+		}
+		if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(value, w) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // showMost is how much of one argument is shown, as in SQLAlchemy.

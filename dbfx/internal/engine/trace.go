@@ -12,7 +12,7 @@ import (
 // Statement is one statement that has ended.
 type Statement struct {
 	SQL      string
-	Args     []driver.NamedValue // nil unless the trace wants them
+	Args     []driver.NamedValue // nil unless the trace wants them or the statement failed
 	Start    time.Time
 	Duration time.Duration
 	Rows     int64 // affected or read; -1 when not known
@@ -24,7 +24,7 @@ type Statement struct {
 // Trace is told each statement. A nil *Trace, or one without Statement, costs
 // nothing.
 type Trace struct {
-	Args      bool // whether Statement.Args are wanted
+	Args      bool // whether Statement.Args are wanted of those that went well
 	Statement func(ctx context.Context, s Statement)
 	Off       atomic.Bool // no one listens at the moment
 	// Brackets says that someone wants the brackets too. Without, they are not even
@@ -111,7 +111,7 @@ func (t *Tracer) End(ctx context.Context, sql string, args []driver.NamedValue, 
 	if bracket && !t.Trace.Brackets.Load() {
 		return
 	}
-	if !t.Trace.Args {
+	if !t.Trace.Args && err == nil {
 		args = nil
 	}
 	t.Trace.Statement(ctx, Statement{SQL: sql, Args: args, Start: start, Duration: time.Since(start), Rows: rows, Err: err, Hold: t.Hold, Bracket: bracket})
