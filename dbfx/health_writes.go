@@ -148,6 +148,9 @@ func (h *Health) CheckWrites(ctx context.Context) Report {
 	switch {
 	case err == nil:
 	case ctx.Err() != nil || unknowable(err):
+		if now := h.Check(ctx); now.Status == Fail { // it has died since the report, which may be a second old
+			return now
+		}
 		report.Status, report.State = Warn, StateSaturated
 	default:
 		report.Status, report.Class, report.Err, report.Reason = Fail, h.classOfRefusal(err), err, noWrites

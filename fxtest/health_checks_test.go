@@ -143,3 +143,16 @@ func TestHealth_AHolderThatNeverEndsIsStuckAndNotLoad(t *testing.T) {
 		})
 	})
 }
+
+// TestHealth_WritesOfAServerThatHangsFail: the report that is a second old says up.
+func TestHealth_WritesOfAServerThatHangsFail(t *testing.T) {
+	t.Parallel()
+	cfg, link := fxtest.Proxy(t, fxtest.Postgres(t))
+	app := fxtest.New(t, fxtest.Use(cfg))
+	eventually(t, "it takes writes", func() bool { return app.Health.CheckWrites(t.Context()).Status == dbfx.Pass })
+	link.Freeze()
+	defer link.Heal()
+	if report := app.Health.CheckWrites(t.Context()); report.Status != dbfx.Fail {
+		t.Errorf("got %s, %s", report.Status, report.State)
+	}
+}
