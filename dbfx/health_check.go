@@ -19,7 +19,7 @@ type Check struct {
 	// Database is the name given to Named, "" for the default one.
 	Database string
 	// Name stands in the body of /readyz?verbose, on the page and in the metrics. Of
-	// two checks of one name the second is called "name#2".
+	// two checks of one name the second is called "name#2". "" is "unnamed".
 	Name string
 	// Run answers. The checks run at once and share the two seconds of the ping; a
 	// panic is a Fail.
@@ -153,7 +153,7 @@ func ordered(checks []Check) []*runningCheck {
 	names := map[string]bool{pingKey: true, writesKey: true}
 	own := make([]*runningCheck, 0, len(list))
 	for _, c := range list {
-		c.Name = unlike(names, strings.ToValidUTF8(c.Name, "\uFFFD"))
+		c.Name = unlike(names, strings.ToValidUTF8(cmp.Or(c.Name, "unnamed"), "\uFFFD"))
 		own = append(own, &runningCheck{Check: c})
 	}
 	return own

@@ -105,7 +105,7 @@ func (p *Probes) answer(verbose bool, check func(*Health) Report) answer {
 			default:
 				key = name + ":" + key
 			}
-			a.Checks[key] = value
+			a.Checks[key] = append(a.Checks[key], value...) // a check of one may be called like another database
 		}
 	}
 	return a

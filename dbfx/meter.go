@@ -17,7 +17,8 @@ type meter struct {
 	runs, views       failing
 }
 
-// failing knows since when no session of one kind gets a connection.
+// failing knows since when no session of one kind gets a connection. Both are moments;
+// since is 0 while sessions get one.
 type failing struct{ since, last atomic.Int64 }
 
 // checkout counts a wait for a connection that began at start: err is nil, or
@@ -36,8 +37,8 @@ func (m *meter) checkout(readOnly bool, start, now time.Time, err error) {
 		}
 	case errors.Is(err, ErrCheckoutTimeout):
 		m.timeouts.Add(1)
-		f.last.Store(now.UnixNano())
-		f.since.CompareAndSwap(0, start.UnixNano())
+		f.last.Store(moment(now))
+		f.since.CompareAndSwap(0, moment(start))
 	}
 }
 
@@ -54,7 +55,7 @@ func (m *meter) stuck(now time.Time, poolTimeout time.Duration) bool {
 	}
 	for _, f := range []*failing{&m.runs, &m.views} {
 		since := f.since.Load()
-		if since != 0 && now.UnixNano()-since >= int64(stuckAfter*poolTimeout) && now.UnixNano()-f.last.Load() <= int64(2*poolTimeout) {
+		if since != 0 && moment(now)-since >= int64(stuckAfter*poolTimeout) && moment(now)-f.last.Load() <= int64(2*poolTimeout) {
 			return true
 		}
 	}

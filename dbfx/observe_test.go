@@ -167,11 +167,11 @@ func TestRunning_AConnectionThatCameAfterTheLookIsHeld(t *testing.T) {
 	t.Parallel()
 	w := &work{}
 	now := time.Now()
-	w.live.holds.Store(now.Add(time.Millisecond).UnixNano())
+	w.live.holds.Store(moment(now.Add(time.Millisecond)))
 	if r := w.live.look(w, now); r.Held <= 0 {
 		t.Errorf("held for %s: it would count neither as running nor as waiting", r.Held)
 	}
-	w.live.waits.Store(now.Add(time.Millisecond).UnixNano())
+	w.live.waits.Store(moment(now.Add(time.Millisecond)))
 	if r := w.live.look(w, now); r.Wait < 0 {
 		t.Errorf("waits for %s", r.Wait)
 	}
@@ -197,7 +197,7 @@ func TestMonitor_AStateThatFlapsIsFewLines(t *testing.T) {
 			s.awayClass.Store(&class)
 			s.backAt.Store(0)
 			if out {
-				s.backAt.Store(at.UnixNano())
+				s.backAt.Store(moment(at))
 			}
 			m.lookAtReplica(at)
 		}},

@@ -81,7 +81,7 @@ func (w *work) acquire(ctx context.Context, p pool, whole time.Time) (*transacti
 // released takes over what the attempt did with its connection, which it has
 // given back.
 func (w *work) released(tx *transaction) {
-	held := time.Duration(time.Now().UnixNano() - w.live.holds.Load())
+	held := time.Duration(moment(time.Now()) - w.live.holds.Load())
 	w.sessions.meter.uses.add(held)
 	statements, rows := tx.hold.Counts()
 	w.event.Held += held

@@ -16,7 +16,7 @@ import (
 type lagging struct {
 	replica bool // read is a replica
 	maxLag  time.Duration
-	backAt  atomic.Int64 // when the replicas are tried again, in Unix nanoseconds; 0 while they are in use
+	backAt  atomic.Int64 // the moment when the replicas are tried again; 0 while they are in use
 
 	awayClass atomic.Pointer[string] // of what took them out of use last
 }
@@ -67,7 +67,7 @@ func (s *Sessions) away(err error) {
 	}
 	s.log.Debug("the replicas are out of use for a moment", zap.String("class", class))
 	s.awayClass.Store(&class)
-	s.backAt.Store(time.Now().Add(replicaPause).UnixNano())
+	s.backAt.Store(moment(time.Now().Add(replicaPause)))
 }
 
 // usable reports whether a View is to try the replicas. When they are out of use
@@ -79,7 +79,7 @@ func (l *lagging) usable() bool {
 		return true
 	}
 	now := time.Now()
-	return now.UnixNano() >= at && l.backAt.CompareAndSwap(at, now.Add(replicaPause).UnixNano())
+	return moment(now) >= at && l.backAt.CompareAndSwap(at, moment(now.Add(replicaPause)))
 }
 
 // isFull reports whether err is the wait for a pool whose connections are all in

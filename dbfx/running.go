@@ -70,9 +70,9 @@ func (s *Sessions) running() []RunningSession {
 type live struct {
 	start   time.Time // set before others can see it
 	attempt atomic.Int32
-	waits   atomic.Int64 // since when, in Unix nanoseconds; 0 while it does not wait
+	waits   atomic.Int64 // the moment since when; 0 while it does not wait
 	wait    atomic.Int64 // how long it did, in nanoseconds
-	holds   atomic.Int64 // since when it has a connection; 0 while it has none
+	holds   atomic.Int64 // the moment since when it has a connection; 0 while it has none
 	trying  atomic.Bool  // see RunningSession
 	role    atomic.Value // a Role
 	long    bool         // the log has it; the monitor's own
@@ -84,7 +84,7 @@ func (l *live) waiting(now time.Time) {
 	l.hold.Store(nil)
 	l.holds.Store(0)
 	l.trying.Store(false)
-	l.waits.Store(now.UnixNano())
+	l.waits.Store(moment(now))
 }
 
 // holding says that the session has a connection and BEGIN has succeeded.
@@ -92,7 +92,7 @@ func (l *live) holding(now time.Time, wait time.Duration, h *engine.Hold, role R
 	l.hold.Store(h)
 	l.wait.Add(int64(wait))
 	l.role.Store(role)
-	l.holds.Store(now.UnixNano())
+	l.holds.Store(moment(now))
 	l.waits.Store(0)
 }
 
@@ -113,10 +113,10 @@ func (l *live) look(w *work, now time.Time) RunningSession {
 	}
 	if since := l.waits.Load(); since != 0 {
 		r.Waiting, r.trying = true, l.trying.Load()
-		r.Wait += max(now.Sub(time.Unix(0, since)), 0)
+		r.Wait += time.Duration(max(moment(now)-since, 0))
 	}
 	if since := l.holds.Load(); since != 0 {
-		r.Held = max(now.Sub(time.Unix(0, since)), 1) // it may have got it after now
+		r.Held = time.Duration(max(moment(now)-since, 1)) // it may have got it after now
 	}
 	r.Role, _ = l.role.Load().(Role)
 	if h := l.hold.Load(); h != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // SessionOption changes one call of Run or View.
@@ -53,8 +54,29 @@ func Idempotent() SessionOption { return func(o *sessionOptions) { o.idempotent 
 // Timeout sets a deadline to the context of fn.
 func Timeout(d time.Duration) SessionOption { return func(o *sessionOptions) { o.timeout = d } }
 
-// Name names the session for logs, observers and whoever waits behind it.
-func Name(name string) SessionOption { return func(o *sessionOptions) { o.name = name } }
+// Name names the session for logs, observers and whoever waits behind it. It should be
+// one of a few that the program knows, never a text of a user. Bytes beyond the 200th
+// are cut off.
+func Name(name string) SessionOption {
+	return func(o *sessionOptions) {
+		if o.name = name; len(name) > mostName {
+			o.name = cut(name)
+		}
+	}
+}
+
+// mostName is how many bytes of a session's name are kept: it stands in each line of
+// the log, on the page, and in a label of each series.
+const mostName = 200
+
+// cut cuts name off between two letters.
+func cut(name string) string {
+	end := mostName
+	for end > mostName-utf8.UTFMax && !utf8.RuneStart(name[end]) {
+		end--
+	}
+	return name[:end] + "…"
+}
 
 // Primary makes View read from the primary, where there are replicas: what was
 // just written is there.

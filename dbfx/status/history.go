@@ -1,6 +1,7 @@
 package status
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,9 @@ func (h *history) sample(now time.Time, s dbfx.Stats, down bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	start := now.Truncate(pointLength)
+	if n := len(h.points); n > 0 && h.points[n-1].Time.Sub(start) > pointLength { // the clock was set back
+		h.points = slices.DeleteFunc(h.points, func(p Point) bool { return p.Time.After(start) })
+	}
 	if n := len(h.points); n == 0 || h.points[n-1].Time.Before(start) {
 		if n >= points {
 			h.points = append(h.points[:0], h.points[1:]...)

@@ -57,7 +57,8 @@ type Page struct {
 	mu        sync.Mutex
 	databases []*watched
 
-	looked atomic.Int64 // when someone last did, in Unix nanoseconds
+	made   time.Time
+	looked atomic.Int64 // how long after made someone last did, in nanoseconds; 0 is never
 	closed chan struct{}
 	once   sync.Once
 	wg     sync.WaitGroup
@@ -70,7 +71,7 @@ func New(opt Options) *Page {
 	if opt.Title == "" {
 		opt.Title = "Databases"
 	}
-	return &Page{opt: opt, observer: newObserver(), view: newView(), closed: make(chan struct{})}
+	return &Page{opt: opt, observer: newObserver(), view: newView(), closed: make(chan struct{}), made: time.Now()}
 }
 
 // Observer is what tells the page sessions and statements: pass it to
@@ -133,7 +134,7 @@ func (p *Page) sample() {
 		now := time.Now()
 		for _, w := range p.watched() {
 			w.sample(now)
-			if n%2 == 0 && now.UnixNano()-p.looked.Load() < int64(10*time.Second) {
+			if n%2 == 0 && p.isSeen() {
 				p.wg.Go(func() { w.ask(p.closed) })
 			}
 		}
@@ -143,6 +144,15 @@ func (p *Page) sample() {
 		case <-tick.C:
 		}
 	}
+}
+
+// look says that someone looks.
+func (p *Page) look() { p.looked.Store(int64(time.Since(p.made))) }
+
+// isSeen reports whether someone looked a short while ago.
+func (p *Page) isSeen() bool {
+	at := time.Duration(p.looked.Load())
+	return at != 0 && time.Since(p.made)-at < 10*time.Second
 }
 
 // ServeHTTP implements http.Handler.
@@ -178,12 +188,12 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.asset(w, query.Get("asset"))
 		return
 	case query.Get("format") == "json":
-		p.looked.Store(time.Now().UnixNano())
+		p.look()
 		header.Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(p.Snapshot()) // the client may have gone
 		return
 	}
-	p.looked.Store(time.Now().UnixNano())
+	p.look()
 	if query.Has("events") {
 		p.stream(w, r)
 		return

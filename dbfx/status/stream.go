@@ -134,7 +134,7 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	for had := int64(0); ; {
-		p.looked.Store(time.Now().UnixNano())
+		p.look()
 		f, err := p.frame()
 		if err != nil {
 			return

@@ -148,3 +148,34 @@ func TestCaller_IsALineAndAFunction(t *testing.T) {
 		}
 	}
 }
+
+// TestHistory_AClockThatIsSetBack must not stand still until it is there again.
+func TestHistory_AClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	var h history
+	at := time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+	committed := int64(0)
+	second := func() {
+		at = at.Add(time.Second)
+		committed++
+		h.sample(at, dbfx.Stats{Committed: committed}, false)
+	}
+	for range 60 {
+		second()
+	}
+	at = at.Add(-2 * time.Second)
+	for range 60 {
+		second()
+	}
+	if list, _, _ := h.read(at); len(list) < 20 || h.before.Committed != 120 {
+		t.Errorf("set back by two seconds: %d points", len(list))
+	}
+	at = at.Add(-time.Hour)
+	for range 60 {
+		second()
+	}
+	list, recent, rate := h.read(at)
+	if len(list) < 12 || recent.Sessions < 59 || rate > 2 {
+		t.Errorf("set back by an hour: %d points, %d sessions, %.1f a second", len(list), recent.Sessions, rate)
+	}
+}
