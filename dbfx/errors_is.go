@@ -68,8 +68,8 @@ func IsTimeout(err error) bool {
 }
 
 // ErrorClass names what went wrong in a word or two, for logs, metrics and
-// labels: Health's classes (refused, dns, tls, auth, timeout, lost, starting, too
-// many connections, no such database, read-only, busy, conflict, constraint, disk
+// labels: Health's classes (refused, dns, tls, auth, timeout, lost, wrong role, starting,
+// too many connections, no such database, read-only, busy, conflict, constraint, disk
 // full, cannot open, i/o, damaged), and closed, pool full, commit unknown, rolled
 // back and canceled. Anything else is "error"; nil is "". It never holds a value.
 func ErrorClass(err error) string {

@@ -3,10 +3,13 @@ package fxtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/fxtest"
@@ -100,6 +103,13 @@ func TestErrors_AnUnknownCommitIsNeitherUnavailableNorATimeout(t *testing.T) {
 	if dbfx.IsUnavailable(nil) || dbfx.IsTimeout(nil) || dbfx.ErrorClass(nil) != "" {
 		t.Error("nil is an error")
 	}
+}
+
+// TestErrors_AServerInAnotherRole: a failover is under way.
+func TestErrors_AServerInAnotherRole(t *testing.T) {
+	t.Parallel()
+	err := fmt.Errorf("orders: %w", errors.Join(errBoom, pgconn.ErrReadOnlyConnection))
+	wantVerdict(t, "another role", err, verdict{"wrong role", true, false})
 }
 
 func TestErrors_SQLiteThatCannotBeOpened(t *testing.T) {

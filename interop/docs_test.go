@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/fx"
 
@@ -216,7 +217,8 @@ var inside = fx.Options(
 	fx.Invoke(func(lc fx.Lifecycle, page *status.Page, probes *dbfx.Probes) {
 		mux := http.NewServeMux()
 		mux.Handle("/", page)
-		mux.Handle("/metrics", promhttp.Handler())
+		exemplars := promhttp.HandlerOpts{EnableOpenMetrics: true} // they leave in no other format
+		mux.Handle("/metrics", promhttp.HandlerFor(prometheus.DefaultGatherer, exemplars))
 		for _, path := range []string{"/livez", "/readyz", "/startupz", "/writez", "/healthz"} {
 			mux.Handle(path, probes.Handler())
 		}

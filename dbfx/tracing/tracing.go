@@ -5,7 +5,11 @@
 // graph turns the spans on, a metric.MeterProvider db.client.operation.duration;
 // without either it costs nothing. Without Fx:
 //
-//	db, err := dbfx.Open(ctx, cfg, dbfx.WithObserver(tracing.New(tracing.Options{Tracers: provider})))
+//	observer, err := tracing.New(tracing.Options{Tracers: provider})
+//	db, err := dbfx.Open(ctx, cfg, dbfx.WithObserver(observer))
+//
+// Databases that share a Tracer and a name share the attributes that are the same for
+// them all; give each a Tracer of its own.
 //
 // A Run or View is one INTERNAL span, named as the option Name says, with its
 // outcome, attempts and wait; its retries and AfterCommit hooks are events of it.
@@ -21,6 +25,7 @@
 package tracing
 
 import (
+	"slices"
 	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -121,12 +126,15 @@ func (t *Tracer) ObserveDatabase(info dbfx.DatabaseInfo) {
 	if info.Port != 0 {
 		attrs = append(attrs, semconv.ServerPort(info.Port))
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known := t.databases[info.Name]; known != nil { // another one of the name: what only one of them is, none of the spans says
+		attrs = slices.DeleteFunc(attrs, func(a attribute.KeyValue) bool { return !slices.Contains(known.attrs, a) })
+	}
 	d := &database{dialect: string(info.Dialect), attrs: attrs, queryText: t.opt.QueryText, summaries: map[string]bool{}}
 	d.statements.Of = d.statement
 	d.runs.Of = func(name string) *session { return d.session("run", name) }
 	d.views.Of = func(name string) *session { return d.session("view", name) }
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.databases[info.Name] = d
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -373,6 +374,43 @@ func TestModule_TextsAreUTF8(t *testing.T) {
 			if !utf8.ValidString(a.Value.String()) {
 				t.Errorf("%s is %q", a.Key, a.Value.String())
 			}
+		}
+	}
+}
+
+// TestNew_TwoDatabasesOfOneName: those of Open have none. A span says nothing that
+// belongs to the other one.
+func TestNew_TwoDatabasesOfOneName(t *testing.T) {
+	t.Parallel()
+	recorder := tracetest.NewSpanRecorder()
+	observer, err := tracing.New(tracing.Options{Tracers: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var databases []*dbfx.Database
+	for range 2 {
+		cfg := fxtest.SQLite(t)
+		cfg.SQLitePath = filepath.Join(t.TempDir(), fmt.Sprintf("shard%d.db", len(databases)))
+		db, err := dbfx.Open(t.Context(), cfg, dbfx.WithObserver(observer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close(context.Background()) }()
+		databases = append(databases, db)
+	}
+	recorder.Reset()
+	for _, db := range databases {
+		if _, err := db.DB().ExecContext(t.Context(), "select 1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spans := recorder.Ended()
+	if len(spans) != 2 {
+		t.Fatalf("%d spans", len(spans))
+	}
+	for _, s := range spans {
+		if value(s, "db.namespace") != "" || value(s, "db.system.name") != "sqlite" {
+			t.Errorf("got %v", s.Attributes())
 		}
 	}
 }

@@ -233,6 +233,9 @@ func TestServe_CreatesListsAndRevokes(t *testing.T) {
 					t.Errorf("%s: got %s, %v, want %q in it", url, response.Status, err, want)
 				}
 			}
+			if kind := openMetrics(t, p.admin+"/metrics"); !strings.HasPrefix(kind, "application/openmetrics-text") {
+				t.Errorf("no other format has the exemplars, and Prometheus gets %s", kind)
+			}
 			p.stop(t)
 			for _, text := range []string{"hunter2", fmt.Sprint(created["token"])} {
 				if strings.Contains(p.logs.String(), text) {
@@ -413,4 +416,20 @@ func TestServe_LogsForPeopleInDevelopment(t *testing.T) {
 	if err == nil || strings.Contains(string(out), `{"level"`) || !strings.Contains(string(out), "\tERROR\t") {
 		t.Errorf("got %v\n%s", err, out)
 	}
+}
+
+// openMetrics asks as Prometheus does, and returns the format of the answer.
+func openMetrics(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2")
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return response.Header.Get("Content-Type")
 }

@@ -34,7 +34,7 @@ func Classify(err error) engine.Fault {
 		return classify(pg)
 	}
 	if role(err) {
-		return engine.Fault{Kind: engine.Lost, Class: "wrong role"}
+		return engine.Fault{Kind: engine.Lost, Class: "wrong role", Unavailable: true}
 	}
 	if isTLS(err) {
 		return engine.Fault{Class: "tls"}

@@ -32,7 +32,8 @@ func NewAdmin(lc fx.Lifecycle, page *status.Page, figures *prometheus.Registry, 
 		addr = DefaultAdminAddr
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(figures, promhttp.HandlerOpts{}))
+	// Exemplars, which lead from a bucket to a trace, leave in OpenMetrics alone.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(figures, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.Handle("/", page)
 	a := &Admin{newListener("HTTP_ADMIN_ADDR", addr, mux, log)}
 	a.http.RegisterOnShutdown(page.Close) // a browser that looks keeps a stream open
