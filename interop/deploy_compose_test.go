@@ -93,7 +93,10 @@ func lookAtPrometheus(t *testing.T, project *types.Project, env map[string]strin
 	if host != "app" || !strings.HasSuffix(env["HTTP_ADMIN_ADDR"], ":"+port) {
 		t.Errorf("Prometheus asks %s:%s", host, port)
 	}
-	mounted(t, project.Services["prometheus"], filepath.Dir(prometheus.RuleFiles[0]), filepath.Base(prometheus.RuleFiles[0]))
+	for _, file := range mounted(t, project.Services["prometheus"], filepath.Dir(prometheus.RuleFiles[0]), filepath.Base(prometheus.RuleFiles[0])) {
+		var rules struct{ Groups []any }
+		strictly(t, file, &rules) // Prometheus does not start with a file of another kind, such as promtool's tests
+	}
 	var dashboards struct {
 		APIVersion int `yaml:"apiVersion"`
 		Providers  []struct {
