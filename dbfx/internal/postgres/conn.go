@@ -75,7 +75,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	for c.again(ctx, &err) {
 		result, err = c.stdConn.ExecContext(ctx, query, args)
 	}
-	if c.repeats(err) {
+	if c.replan(ctx, query, err) {
 		result, err = c.stdConn.ExecContext(ctx, query, args)
 	}
 	err = c.ended(ctx, err)
@@ -145,7 +145,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	for c.again(ctx, &err) {
 		raw, err = c.stdConn.QueryContext(ctx, query, args)
 	}
-	if c.repeats(err) {
+	if c.replan(ctx, query, err) {
 		raw, err = c.stdConn.QueryContext(ctx, query, args)
 	}
 	err = c.ended(ctx, err)

@@ -30,7 +30,7 @@ func (w *witness) copyIn() {
 func (w *witness) handOut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.source = ""
+	w.source, w.ran = "", true
 }
 
 // ofCopy returns errCopy in the place of the server's error if copyIn has caused it.

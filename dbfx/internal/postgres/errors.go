@@ -59,6 +59,10 @@ func Classify(err error) engine.Fault {
 // classify reads a SQLSTATE, PostgreSQL's appendix A.
 func classify(pg *pgconn.PgError) engine.Fault {
 	f := engine.Fault{Constraint: pg.ConstraintName, Class: "error"}
+	if isStalePlan(pg) { // nothing has run, and the next try plans anew
+		f.Kind, f.Class = engine.Serialization, "conflict"
+		return f
+	}
 	switch pg.Code {
 	case "23505", "23P01": // exclusion is uniqueness, generalised
 		f.Kind = engine.Unique
@@ -78,10 +82,6 @@ func classify(pg *pgconn.PgError) engine.Fault {
 			f.Kind, f.Class = engine.Serialization, "conflict"
 		} else { // a standby ends who reads what it must remove
 			f.Kind, f.Class = engine.Lost, "lost"
-		}
-	case "0A000":
-		if isStalePlan(pg) {
-			f.Kind, f.Class = engine.Serialization, "conflict"
 		}
 	case "53300":
 		f.Class, f.Unavailable = "too many connections", true
@@ -120,17 +120,6 @@ func severity(pg *pgconn.PgError) string {
 		return pg.Severity // before PostgreSQL 9.6
 	}
 	return pg.SeverityUnlocalized
-}
-
-// isStalePlan reports whether err is of a prepared statement whose columns a
-// change of the schema has changed. Nothing has run, and pgx prepares anew at the
-// next try; every connection meets it once.
-func isStalePlan(err error) bool {
-	if err == nil {
-		return false // without the allocation below
-	}
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery"
 }
 
 // lost reports whether err says that the connection is gone.

@@ -80,6 +80,9 @@ func (r *rows) finish() error {
 		r.err = err
 	}
 	r.conn.note(r.err)
+	if r.query == lag && r.conn.bound {
+		r.conn.witness.begin() // it is a part of BEGIN
+	}
 	r.conn.trace.End(r.ctx, r.query, r.args, r.start, r.count, r.err)
 	return err
 }

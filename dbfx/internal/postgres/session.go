@@ -33,6 +33,7 @@ func (c *conn) Start(ctx context.Context, h *engine.Hold, opts driver.TxOptions)
 		err := c.board(ctx, opts)
 		if err == nil && c.connector.opt.Eager {
 			err = c.replaceable(c.depart(ctx))
+			c.witness.begin() // what was sent with BEGIN is none of the session's
 		}
 		c.note(err)
 		return err
@@ -144,6 +145,7 @@ func (c *conn) Free() {
 func (c *conn) Unbind() {
 	c.bound, c.open, c.ride, c.trace.Hold = false, nil, nil, nil
 	c.wire.disarm()
+	c.witness.end()
 }
 
 // rollbackTimeout bounds a ROLLBACK that has no context.

@@ -13,7 +13,7 @@ import (
 type stmt struct {
 	*stdlib.Stmt
 	conn   *conn
-	on     *stdConn // where it was prepared
+	on     *stdConn // where it was prepared; nil where it must be again
 	query  string
 	script script
 }
@@ -31,8 +31,9 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	for s.conn.again(ctx, &err) {
 		result, err = s.exec(ctx, args)
 	}
-	if s.again(ctx, err) {
-		result, err = s.Stmt.ExecContext(ctx, args)
+	if s.conn.replan(ctx, s.query, err) {
+		s.on = nil
+		result, err = s.exec(ctx, args)
 	}
 	err = s.outcome(ctx, err)
 	if result == nil {
@@ -60,8 +61,9 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	for s.conn.again(ctx, &err) {
 		raw, err = s.rows(ctx, args)
 	}
-	if s.again(ctx, err) {
-		raw, err = s.Stmt.QueryContext(ctx, args)
+	if s.conn.replan(ctx, s.query, err) {
+		s.on = nil
+		raw, err = s.rows(ctx, args)
 	}
 	return s.conn.rows(ctx, call, s.query, args, start, raw, s.outcome(ctx, err))
 }
@@ -85,7 +87,8 @@ func (s *stmt) rows(ctx context.Context, args []driver.NamedValue) (driver.Rows,
 	return s.Stmt.QueryContext(ctx, args)
 }
 
-// follow prepares the statement once more where its connection was replaced.
+// follow prepares the statement once more where its connection was replaced, or its
+// plan is outdated.
 func (s *stmt) follow(ctx context.Context) error {
 	if s.on == s.conn.stdConn {
 		return nil
@@ -104,34 +107,4 @@ func (s *stmt) allow() error {
 		return engine.ErrRowsOpen
 	}
 	return s.conn.allow(s.query, s.script, engine.PostgreSQL)
-}
-
-// again prepares the statement anew where a change of the schema has made it
-// useless, and reports whether to run it once more.
-func (s *stmt) again(ctx context.Context, err error) bool {
-	if !s.conn.repeats(err) {
-		return false
-	}
-	if s.conn.stdConn.Conn().Deallocate(ctx, s.query) != nil {
-		return false
-	}
-	raw, err := s.conn.stdConn.PrepareContext(ctx, s.query)
-	if err != nil {
-		return false
-	}
-	s.Stmt = raw.(*stdlib.Stmt)
-	return true
-}
-
-// repeats reports whether err is of a cached plan that a change of the schema has
-// made useless, outside of a transaction: nothing has run, and a second try plans
-// anew. The other connections have the same plan, and are replaced.
-func (c *conn) repeats(err error) bool {
-	if !isStalePlan(err) || c.stdConn.Conn().PgConn().TxStatus() != 'I' {
-		return false
-	}
-	if !c.stale() {
-		c.connector.expire()
-	}
-	return true
 }

@@ -41,6 +41,8 @@ type witness struct {
 	asked      bool // a text that would end the transaction is sent and not answered
 	leaves     bool // a text leaves something on the connection
 	savepoint  bool // one was set
+	ran        bool // a statement of the transaction, or the one outside of it, may have begun to run
+	described  bool // the statement that is being sent was described before it ran
 	doubt      bool // the wait for the synchronous standby was cancelled
 }
 
@@ -50,7 +52,7 @@ const witnessKey = "dbfx.witness"
 // frontend is pgconn's BuildFrontendFunc. When a connection is tried several
 // times, the last one counts.
 func (w *witness) frontend(in io.Reader, out io.Writer) *pgproto3.Frontend {
-	w.in, w.out, w.frames, w.rules = in, out, frames{answered: w.answered, copyIn: w.copyIn}, engine.PostgreSQL
+	w.in, w.out, w.frames, w.rules = in, out, frames{answered: w.answered, copyIn: w.copyIn, bound: w.bindComplete}, engine.PostgreSQL
 	return pgproto3.NewFrontend(w, w)
 }
 
@@ -74,7 +76,7 @@ func (w *witness) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.on, w.told, w.sent = true, "", w.sent[:0]
-	w.committed, w.rolledBack, w.asked, w.savepoint, w.doubt = false, false, false, false, false
+	w.committed, w.rolledBack, w.asked, w.savepoint, w.doubt, w.ran = false, false, false, false, false, false
 }
 
 // end lets the session end its transaction.
@@ -89,7 +91,8 @@ func (w *witness) tell(text string, rules engine.Rules, s script) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.told, w.rules, w.tells = text, rules, s
-	w.source, w.copied = text, false
+	w.source, w.copied, w.described = text, false, false
+	w.ran = w.ran && w.on
 	w.leaves = w.leaves || s.leaves
 }
 
@@ -164,8 +167,12 @@ func (w *witness) asks(messages []byte) {
 			_, rest, _ := bytes.Cut(body, []byte{0})
 			name, _, _ := bytes.Cut(rest, []byte{0})
 			w.runs(w.prepared[string(name)])
+		case 'D':
+			w.described = w.described || len(body) > 0 && body[0] == 'S'
+		case 'F':
+			w.ran = true
 		case 'Q':
-			w.simple = true
+			w.simple, w.ran = true, true
 			w.runs(w.reads(body).undoes)
 			w.ends()
 		case 'S':
@@ -186,6 +193,13 @@ func (w *witness) reads(body []byte) script {
 	w.asked = w.asked || w.on && s.control != nil
 	w.leaves = w.leaves || s.leaves
 	return s
+}
+
+// bindComplete says that the server is about to run a statement.
+func (w *witness) bindComplete() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ran = true
 }
 
 // answered takes the tag of a command that has succeeded, and "" for the end of a
@@ -217,6 +231,7 @@ const tagLength = 24
 type frames struct {
 	answered func(tag string)
 	copyIn   func()
+	bound    func()
 
 	header [headerLength]byte
 	have   int // bytes of header
@@ -256,6 +271,8 @@ func (f *frames) over() {
 		tag := f.tag
 		f.tag = f.tag[:0]
 		f.answered(string(bytes.TrimRight(tag, "\x00")))
+	case '2': // BindComplete
+		f.bound()
 	case 'G': // CopyInResponse
 		f.copyIn()
 	case 'Z': // ReadyForQuery
