@@ -114,27 +114,6 @@ func (c *conn) leaveIdle() {
 	}
 }
 
-// Close implements driver.Conn. That a dead peer did not hear the farewell is no
-// fault: over TLS it would make a stop fail.
-func (c *conn) Close() error {
-	c.leaveIdle()
-	if c.passOn {
-		next := c.connector.wrap(c.stdConn)
-		next.number, next.deadline, next.returned = c.number, c.deadline, c.returned
-		next.socket, next.standby, next.reused = c.socket, c.standby, true
-		if c.connector.supply.handOver(next) {
-			return nil
-		}
-	}
-	if c.wire.left() {
-		_ = c.wait(context.Background()) // the server would complain of an answer that no one took
-	}
-	_ = c.stdConn.Close()
-	c.connector.insist(c.stdConn.Conn().PgConn())
-	c.connector.supply.gone()
-	return nil
-}
-
 // deadError is the end of a connection that had been idle. Nothing has run on it
 // for this request, so that as driver.ErrBadConn it asks for another one.
 type deadError struct{ err error }

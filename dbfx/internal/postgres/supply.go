@@ -28,7 +28,8 @@ const (
 //
 // database/sql counts a request as an open connection, and a dial goes on only
 // when its request has left. Dials and late connections are used up before
-// another dial starts, so all together never exceed the limit of the pool.
+// another dial starts, so all together never exceed the limit of the pool. A connection
+// that is closed while its ROLLBACK is on its way stands beside them until the answer.
 type supply struct {
 	open  func(context.Context) (*conn, error)
 	keep  int  // late connections
