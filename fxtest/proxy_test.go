@@ -128,6 +128,28 @@ func (p *proxy) strand() {
 	}
 }
 
+// doom makes the connections that are open end at the next thing that is sent on them,
+// as those do whose server has forgotten them.
+func (p *proxy) doom() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.links {
+		l.mu.Lock()
+		l.doomed = true
+		l.mu.Unlock()
+	}
+}
+
+// reset ends every connection so that nothing more can be sent on it.
+func (p *proxy) reset() {
+	p.mu.Lock()
+	for _, c := range p.conns {
+		_ = c.(*net.TCPConn).SetLinger(0)
+	}
+	p.mu.Unlock()
+	p.cut()
+}
+
 // cut closes every connection.
 func (p *proxy) cut() {
 	p.mu.Lock()
@@ -163,6 +185,7 @@ type link struct {
 	mu       sync.Mutex
 	act      fault // what to do with the replies
 	stranded bool  // swallow everything
+	doomed   bool  // end with the next request
 }
 
 func (l *link) requests() {
@@ -176,6 +199,9 @@ func (l *link) requests() {
 		act, silent := l.proxy.match(buffer[:n])
 		l.mu.Lock()
 		silent = silent || l.stranded
+		if l.doomed {
+			act = loseRequest
+		}
 		l.mu.Unlock()
 		if act != 0 {
 			l.mu.Lock()

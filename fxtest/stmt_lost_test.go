@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"testing"
+	"time"
 
 	"github.com/sergas/dbkit/dbfx"
 )
@@ -70,4 +71,65 @@ func TestPostgres_ALostConnectionSaysSoEachTime(t *testing.T) {
 		twice("SQLTx", tx.SQLTx())
 		return nil
 	})
+}
+
+// TestPostgres_ALostConnectionHangsNoSession: a statement beside SQLTx cannot be sent, for
+// its connection is gone. As driver.ErrBadConn it would make database/sql close the connection,
+// and wait for the end of the *sql.Tx first.
+func TestPostgres_ALostConnectionHangsNoSession(t *testing.T) {
+	t.Parallel()
+	app, _, p := proxied(t, func(c *dbfx.Config) { c.PoolSize, c.MaxOverflow = 1, 0 })
+	if err := selectKey(t.Context(), app.DB); err != nil { // the connection has idled
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- app.Sessions.Run(t.Context(), func(ctx context.Context, tx *dbfx.Session) error {
+			_ = tx.SQLTx()
+			if err := selectKey(ctx, tx); err != nil {
+				return err
+			}
+			p.reset()
+			time.Sleep(20 * time.Millisecond) // the system knows, and nothing can be sent
+			for range 2 {
+				if err := updateKey(ctx, tx); err == nil || contains(err.Error(), "driver: bad connection") {
+					t.Errorf("got %v", err)
+				}
+			}
+			return selectKey(ctx, tx)
+		})
+	}()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("Run says nil")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the session waits for its own end")
+	}
+}
+
+// TestPostgres_ADeadConnectionMakesTheOthersSuspect: the ping of one finds that the
+// server has forgotten it. What was in use meanwhile does not go back to the pool.
+func TestPostgres_ADeadConnectionMakesTheOthersSuspect(t *testing.T) {
+	t.Parallel()
+	app, _, p := proxied(t, func(c *dbfx.Config) { c.PoolSize, c.MaxOverflow = 3, 0 })
+	inUse, err := app.DB.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := selectKey(t.Context(), app.DB); err != nil {
+		t.Fatal(err)
+	}
+	p.doom()
+	time.Sleep(1100 * time.Millisecond) // idled enough for a ping
+	if err := selectKey(t.Context(), app.DB); err != nil {
+		t.Error("after a ping:", err)
+	}
+	if err := inUse.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := selectKey(t.Context(), app.DB); err != nil { // would get what has gone back last
+		t.Error("on the other one:", err)
+	}
 }
