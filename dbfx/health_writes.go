@@ -28,7 +28,7 @@ func (d *Database) pressure() pressure {
 		return starved
 	}
 	for _, r := range d.sessions.running() {
-		if r.Waiting && !r.trying && r.Wait >= d.monitor.patience() {
+		if r.Waiting && !r.trying && r.now >= d.monitor.patience() {
 			return waited
 		}
 	}

@@ -141,7 +141,7 @@ func (m *monitor) lookAtWaits(now time.Time, running []RunningSession) {
 	for _, r := range running {
 		if r.Waiting && !r.trying {
 			waiting++
-			longest = max(longest, r.Wait)
+			longest = max(longest, r.now)
 		}
 	}
 	before, timeouts := m.seenTimeouts, stats.timeouts.Load()

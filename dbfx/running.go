@@ -36,8 +36,9 @@ type RunningSession struct {
 	Role    Role   // of the handle that it has or had a connection of
 	Backend uint32 // the process of PostgreSQL that serves it, 0 elsewhere
 
-	trying bool    // it waits for a replica that has a place for it, or else the primary
-	origin uintptr // of Caller
+	now    time.Duration // Wait without the waits that were over before, as for a replica
+	trying bool          // it waits for a replica that has a place for it, or else the primary
+	origin uintptr       // of Caller
 	live   *live
 }
 
@@ -113,7 +114,8 @@ func (l *live) look(w *work, now time.Time) RunningSession {
 	}
 	if since := l.waits.Load(); since != 0 {
 		r.Waiting, r.trying = true, l.trying.Load()
-		r.Wait += time.Duration(max(moment(now)-since, 0))
+		r.now = time.Duration(max(moment(now)-since, 0))
+		r.Wait += r.now
 	}
 	if since := l.holds.Load(); since != 0 {
 		r.Held = time.Duration(max(moment(now)-since, 1)) // it may have got it after now
