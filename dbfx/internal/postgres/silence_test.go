@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestSilence_AnAnswerEndsTheDoubt: the server is asked for a BEGIN without an answer,
@@ -35,4 +37,32 @@ func TestSilence_AnAnswerEndsTheDoubt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSilence_AProofEndsAPing: it does not wait until its own patience is over.
+func TestSilence_AProofEndsAPing(t *testing.T) {
+	t.Parallel()
+	for range 5 { // where the machine stands still for so long, the patience is over first
+		c := &connector{opt: &Options{}, supply: newSupply(1, func(context.Context) (*conn, error) { return nil, errors.New("no one is there") })}
+		waits := &conn{connector: c, number: c.dials.Add(1)}
+		start := time.Now()
+		var end error
+		err := waits.inquire(t.Context(), func(ctx context.Context) error {
+			c.silences.mu.Lock()
+			c.replace(1) // a new connection has answered
+			c.silences.mu.Unlock()
+			<-ctx.Done()
+			end = ctx.Err()
+			return end
+		})
+		c.supply.close()
+		if time.Since(start) >= pingTimeout {
+			continue
+		}
+		if !errors.Is(end, context.Canceled) || !errors.Is(err, driver.ErrBadConn) {
+			t.Errorf("the ping ended with %v, and the checkout with %v", end, err)
+		}
+		return
+	}
+	t.Error("each ping went on until its own patience was over")
 }
