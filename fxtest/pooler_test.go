@@ -119,13 +119,15 @@ func TestPooler_WithoutAServerCostsTwoDialsAndSaysWhy(t *testing.T) {
 	}
 	for name, call := range work {
 		for range 3 {
-			before := door.dials.Load()
+			before, start := door.dials.Load(), time.Now()
 			err := call(t.Context())
 			if err == nil || !contains(err.Error(), "SQLSTATE 08P01") || contains(err.Error(), "bad connection") {
 				t.Errorf("%s: got %v, want the pooler's reason", name, err)
 			}
-			if n := door.dials.Load() - before; n > 3 {
-				t.Errorf("%s: %d dials", name, n)
+			// The monitor asks once a second too, which a machine that stands still adds up.
+			most := 3 + max(0, pings(start)-pings(time.Now().Add(-5*time.Second)))
+			if n := door.dials.Load() - before; n > int64(most) {
+				t.Errorf("%s: %d dials, want at most %d", name, n, most)
 			}
 		}
 	}
