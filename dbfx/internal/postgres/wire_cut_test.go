@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -177,10 +176,22 @@ func TestWire_ContextsThatEnd(t *testing.T) {
 		if _, err := l.Exec(done, "insert into kv values (1, 'x')"); !errors.Is(err, context.Canceled) || l.wire.At() != "armed" {
 			t.Errorf("a context that had ended: got %v, %s", err, l.wire.At())
 		}
-		late, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		late, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		if _, err := l.Exec(late, "select pg_sleep(60)"); !errors.Is(err, context.DeadlineExceeded) || !l.IsClosed() {
+		looking, stop := context.WithCancel(t.Context())
+		other := dialAgain(t, l)
+		var watching sync.WaitGroup
+		watching.Go(func() { // the context ends while the server works
+			var asleep bool
+			for err := error(nil); err == nil && !asleep; {
+				err = other.QueryRow(looking, "select exists (select from pg_stat_activity where pid = $1 and wait_event = 'PgSleep')", int(l.PgConn().PID())).Scan(&asleep)
+			}
+			cancel()
+		})
+		if _, err := l.Exec(late, "select pg_sleep(60)"); !errors.Is(err, context.Canceled) || !l.IsClosed() {
 			t.Errorf("a context that ends: got %v, closed %t", err, l.IsClosed())
 		}
+		stop() // where it never slept
+		watching.Wait()
 	})
 }
