@@ -21,7 +21,8 @@ var Module = module("")
 
 // Named is another database beside the default one: the same types under the tag
 // name:"<name>", a PasswordSource too, with the settings that [LoadNamedConfig] reads. A name that is
-// not made of letters, digits, _ and - fails the application.
+// not made of letters, digits, _ and - fails the application, and so do two names
+// that read the same variables, such as read-model and read_model.
 func Named(name string) fx.Option {
 	if name == "" {
 		return fx.Error(errNoName)
@@ -31,6 +32,10 @@ func Named(name string) fx.Option {
 	}
 	return module(name)
 }
+
+// variablesOf stands in a graph once for each prefix of variables: Fx refuses a
+// second one by its name.
+type variablesOf struct{}
 
 // module lists the constructors in the order of the flow.
 func module(name string) fx.Option {
@@ -48,6 +53,7 @@ func module(name string) fx.Option {
 		fx.Provide(fx.Annotate(provideHealth, fx.ParamTags(tag, tag, `group:"dbfx.checks"`), fx.ResultTags(tag))),
 		fx.Provide(fx.Annotate(provideListed, fx.ParamTags(tag, tag, tag), fx.ResultTags(`group:"dbfx.databases"`))),
 		probes,
+		fx.Provide(fx.Annotate(func() variablesOf { return variablesOf{} }, fx.ResultTags(`name:"`+prefixOf(name)+`"`))),
 		fx.Invoke(fx.Annotate(func(*sql.DB) {}, fx.ParamTags(tag))),
 	)
 }

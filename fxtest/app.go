@@ -87,10 +87,12 @@ func start(tb testing.TB, opts []fx.Option) *App {
 	return app
 }
 
-// explain adds what to write instead to two errors of Fx.
+// explain adds what to write instead to some errors of Fx.
 func explain(err error) error {
 	text := err.Error()
 	switch {
+	case strings.Contains(text, "already provided") && strings.Contains(text, "dbfx.Config[name="):
+		return fmt.Errorf("fxtest: a dbfx.Named of one name stands twice: %w", err)
 	case strings.Contains(text, "already provided") && strings.Contains(text, "dbfx.Config"):
 		return fmt.Errorf("fxtest: dbfx.Module stands twice: an application that has it wants fxtest.Start, not New: %w", err)
 	case strings.Contains(text, "missing type") && strings.Contains(text, "dbfx.Config"):

@@ -3,7 +3,10 @@ package fxtest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +20,8 @@ import (
 // Hold takes the write lock of the database from outside of the application, as
 // another program would: on SQLite the one of the file, on PostgreSQL an EXCLUSIVE
 // lock on each table of the user's schema. Readers go on; writers wait. It is held
-// until release is called, or the test ends.
+// until release is called, or the test ends. A SQLite database in memory has no such
+// lock: there Hold fails the test.
 //
 //	release := fxtest.Hold(t, cfg)
 //	response := post(t, app, "/orders", order) // 503, and how soon?
@@ -44,8 +48,15 @@ func Hold(tb testing.TB, cfg dbfx.Config) (release func()) {
 }
 
 func holdSQLite(ctx context.Context, cfg dbfx.Config) (func() error, error) {
-	path := strings.TrimPrefix(cfg.SQLAlchemyURL(false), "sqlite:///")
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+	if cfg.File() == "" {
+		return nil, errors.New("a database in memory has no lock that another program could take")
+	}
+	path := filepath.ToSlash(cfg.File())
+	if !strings.HasPrefix(path, "/") { // C:/…
+		path = "/" + path
+	}
+	file := url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(10000)"}
+	db, err := sql.Open("sqlite", file.String())
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,7 @@ func TestStart_SaysWhatIsWrong(t *testing.T) {
 	}{
 		"NamedWithoutSettings": {func(t *testing.T) { fxtest.Start(t, service) }, `add fxtest.UseNamed("audit", cfg)`},
 		"ModuleTwice":          {func(t *testing.T) { fxtest.New(t, dbfx.Module) }, "wants fxtest.Start, not New"},
+		"NamedTwice":           {func(t *testing.T) { fxtest.Start(t, service, dbfx.Named("audit")) }, "a dbfx.Named of one name stands twice"},
 		"NameOfNoDatabase": {func(t *testing.T) {
 			fxtest.Start(t, service, fxtest.UseNamed("audit", fxtest.SQLite(t)), fxtest.UseNamed("audti", fxtest.SQLite(t)))
 		}, `UseNamed("audti"): the application has no database of that name`},

@@ -88,6 +88,10 @@ func TestModule_GraphIsValid(t *testing.T) {
 			t.Errorf("the name %q was accepted", name)
 		}
 	}
+	err := fx.ValidateApp(fx.NopLogger, dbfx.Named("read-model"), dbfx.Named("Read_Model"))
+	if err == nil || !strings.Contains(err.Error(), `variablesOf[name="READ_MODEL"]`) {
+		t.Errorf("two names with one set of variables: got %v", err)
+	}
 }
 
 func TestModule_StopIsSafeAtAnyTime(t *testing.T) {
