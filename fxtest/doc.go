@@ -32,7 +32,8 @@
 // them.
 //
 // Where none is to be had the test is skipped, and fails if CI is set or
-// DBFX_TEST_REQUIRE_POSTGRES=1.
+// DBFX_TEST_REQUIRE_POSTGRES=1. It fails as well where the server of
+// DBFX_TEST_POSTGRES_URL cannot be used.
 //
 // Beside go.uber.org/fx/fxtest import this package under another name, such as
 // dbfxtest.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/sergas/dbkit/dbfx"
 	"github.com/sergas/dbkit/fxtest"
 )
 
@@ -95,6 +96,7 @@ func TestPostgres_SkipsOrFailsWithoutAServer(t *testing.T) {
 		"CI":       {"CI=true", "--- FAIL: TestPostgres_Skips"},
 		"Required": {"DBFX_TEST_REQUIRE_POSTGRES=1", "--- FAIL: TestPostgres_Skips"},
 		"BadURL":   {"DBFX_TEST_POSTGRES_URL=mysql://u:hunter2@h/d", "DBFX_TEST_POSTGRES_URL: want"},
+		"NoServer": {fmt.Sprintf("DBFX_TEST_POSTGRES_URL=postgres://u:hunter2@127.0.0.1:%d/d", fxtest.FreePort(t)), "--- FAIL: TestPostgres_Skips"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -133,6 +135,33 @@ func TestPostgres_ExternalServer(t *testing.T) {
 	cfg := fxtest.NewServer(t).Database(t)
 	out, err := child(t, "DBFX_TEST_POSTGRES_URL="+cfg.URL()).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestPostgres_ExternalServer") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+// TestPostgres_AnExternalServerIsSharedWithOtherRoles: what their runs have left is
+// not this one's to drop.
+func TestPostgres_AnExternalServerIsSharedWithOtherRoles(t *testing.T) {
+	if childPart() {
+		fxtest.Postgres(t)
+		return
+	}
+	t.Parallel()
+	fxtest.Postmaster(t)
+	cfg := fxtest.NewServer(t).Database(t)
+	admin, err := pgx.Connect(t.Context(), cfg.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close(t.Context()) }()
+	for _, query := range []string{"create database dbfx_t_ofanotherrun_1", "create role tester login createdb password 'secret'"} {
+		if _, err := admin.Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg.User, cfg.Password = "tester", dbfx.NewSecret("secret")
+	out, err := child(t, "DBFX_TEST_POSTGRES_URL="+cfg.URL()).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestPostgres_AnExternal") {
 		t.Errorf("got %v\n%s", err, out)
 	}
 }

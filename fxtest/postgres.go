@@ -35,7 +35,7 @@ func needServer(tb testing.TB) *server {
 	tb.Helper()
 	server, err := findServer()
 	if err != nil {
-		if os.Getenv("CI") != "" || os.Getenv("DBFX_TEST_REQUIRE_POSTGRES") == "1" {
+		if os.Getenv("CI") != "" || os.Getenv("DBFX_TEST_REQUIRE_POSTGRES") == "1" || os.Getenv("DBFX_TEST_POSTGRES_URL") != "" {
 			tb.Fatalf("fxtest: PostgreSQL is required here: %v", err)
 		}
 		tb.Skipf("fxtest: no PostgreSQL: %v", err)
@@ -220,4 +220,9 @@ func connections(ctx context.Context, conn *pgx.Conn, database string) ([]string
 func isInUse(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "55006"
+}
+
+func isForbidden(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "42501"
 }

@@ -171,7 +171,7 @@ func strayRuns(ctx context.Context, conn *pgx.Conn) error {
 			continue
 		}
 		_, err := conn.Exec(ctx, "drop database if exists "+pgx.Identifier{name}.Sanitize())
-		if err != nil && !isInUse(err) { // someone looks at what a failed test has kept
+		if err != nil && !isInUse(err) && !isForbidden(err) { // someone looks at what a failed test has kept, or it is another role's
 			return err
 		}
 	}
