@@ -65,7 +65,7 @@ func (tx *transaction) rollback() {
 		return
 	}
 	tx.closeAll()
-	err := tx.end(rollbackTimeout, tx.link.Rollback)
+	err := tx.end(cleanUpTime(tx.ctx), tx.link.Rollback)
 	if err == nil || errors.Is(err, sql.ErrConnDone) || tx.link.State().Ended {
 		return
 	}

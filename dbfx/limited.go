@@ -7,6 +7,23 @@ import (
 	"time"
 )
 
+// A clean-up is a ROLLBACK, or the way back to a savepoint. What takes longer loses
+// its connection.
+const (
+	rollbackTimeout = 5 * time.Second
+	rollbackAtLeast = time.Second // behind the caller's deadline
+)
+
+// cleanUpTime is how long a clean-up of the session may take whose context is ctx: no
+// more than is left of the caller's time, but enough for a server that answers.
+func cleanUpTime(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return rollbackTimeout
+	}
+	return min(max(time.Until(deadline), rollbackAtLeast), rollbackTimeout)
+}
+
 // limited is a context that a session's end runs under: with the values of the
 // session's context, without its deadline, and with a limit of its own. The limit
 // begins when someone first asks for the end, as SQLite never does.

@@ -151,7 +151,7 @@ func (s *Session) undo(rollback string) {
 
 // bounded runs a statement of our own that the caller's context must not stop.
 func (s *Session) bounded(query string) error {
-	ctx := &limited{Context: s.ctx, limit: rollbackTimeout, ends: &s.root.sessions.deadlines}
+	ctx := &limited{Context: s.ctx, limit: cleanUpTime(s.ctx), ends: &s.root.sessions.deadlines}
 	defer ctx.end(context.Canceled)
 	return s.root.own(ctx, query)
 }

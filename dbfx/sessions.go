@@ -48,10 +48,6 @@ type pool struct {
 	replica bool // a copy that may hang while the primary lives
 }
 
-// rollbackTimeout bounds every clean-up: ROLLBACK, and the way back to a
-// savepoint. What takes longer loses its connection.
-const rollbackTimeout = 5 * time.Second
-
 // DBTX is what *sql.DB, *sql.Conn, *sql.Tx and *Session have in common, and what
 // sqlc, scany, bun and squirrel take.
 type DBTX interface {
