@@ -148,7 +148,8 @@ func TestDial_ARefusalNamesEachHostAndNotTLS(t *testing.T) {
 }
 
 // TestDial_WhatComesAfterTheRefusalOfTLSIsTheReason: with sslmode=prefer the server has no
-// TLS, and the line is cut behind that.
+// TLS, and the line is cut behind that. A start that is cancelled in its second try says
+// what the first one met.
 func TestDial_WhatComesAfterTheRefusalOfTLSIsTheReason(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -159,16 +160,18 @@ func TestDial_WhatComesAfterTheRefusalOfTLSIsTheReason(t *testing.T) {
 	var wg sync.WaitGroup
 	t.Cleanup(func() { enough(); _ = listener.Close(); wg.Wait() })
 	wg.Go(func() {
-		for taken := 0; ; taken++ {
+		for tries := 0; ; {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			if taken == 2 { // one try takes two at most
-				enough()
-			}
+			defer func() { _ = conn.Close() }()
 			first := make([]byte, 8)
-			if _, err := io.ReadFull(conn, first); err == nil && first[3] == 8 { // it asks for TLS
+			if _, err := io.ReadFull(conn, first); err == nil && first[3] == 8 { // it asks for TLS, as each try does first
+				if tries++; tries == 2 {
+					enough()
+					continue // the second try is cut short
+				}
 				_, _ = conn.Write([]byte{'N'})
 				_, _ = io.ReadFull(conn, first)
 			}
