@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A clean-up is a ROLLBACK, or the way back to a savepoint. What takes longer loses
-// its connection.
+// These bound a clean-up: ROLLBACK, or the way back to a savepoint. A connection that
+// takes longer is discarded.
 const (
 	rollbackTimeout = 5 * time.Second
 	rollbackAtLeast = time.Second // behind the caller's deadline

@@ -21,7 +21,7 @@ type monitor struct {
 	refused atomic.Pointer[refusal] // of writes; nil while there is none
 	mu      sync.Mutex              // of who reads refused to tell it
 
-	// What the log has told.
+	// These are the states as the log has told them.
 	outage  outage // of the database
 	writes  outage // of writes alone
 	standIn outage // of the replicas

@@ -58,7 +58,7 @@ func TestEcho_LogsStatementsAndHidesParameters(t *testing.T) {
 }
 
 // TestEcho_WhatIsReadFromAnArgumentIsNotQuoted: names, paths and queries, which are no
-// data exceptions. What the statement's own text names is.
+// data exceptions. A name from the text of the statement is quoted.
 func TestEcho_WhatIsReadFromAnArgumentIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	quoting := map[dbfx.Dialect][]string{

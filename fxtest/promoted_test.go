@@ -11,8 +11,8 @@ import (
 )
 
 // TestFailover_APromotedStandbyIsLeft: the first of two standbys becomes a primary and
-// keeps its sessions. Who asks for a standby, or for a server that only reads, leaves them
-// and goes to the other one.
+// keeps its sessions. An application that asks for a standby, or for a server that only
+// reads, leaves them and goes to the other one.
 func TestFailover_APromotedStandbyIsLeft(t *testing.T) {
 	t.Parallel()
 	primary, first, cfg := pair(t)

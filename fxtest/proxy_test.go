@@ -119,23 +119,22 @@ func (p *proxy) deafen() {
 
 // strand makes the connections that are open swallow everything.
 func (p *proxy) strand() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, l := range p.links {
-		l.mu.Lock()
-		l.stranded = true
-		l.mu.Unlock()
-	}
+	p.open(func(l *link) { l.stranded = true })
 }
 
 // doom makes the connections that are open end at the next thing that is sent on them,
 // as those do whose server has forgotten them.
 func (p *proxy) doom() {
+	p.open(func(l *link) { l.doomed = true })
+}
+
+// open changes the connections that are open.
+func (p *proxy) open(change func(l *link)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range p.links {
 		l.mu.Lock()
-		l.doomed = true
+		change(l)
 		l.mu.Unlock()
 	}
 }
